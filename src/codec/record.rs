@@ -1,0 +1,168 @@
+//! Meta records and log rows: the one place that uses bincode, always with a limit on what a
+//! decoder may claim and a check that it read every byte.
+
+use bincode::{Decode, Encode};
+
+use crate::codec::raw::Layout;
+use crate::error::{Error, Result};
+
+/// Most bytes a record may claim while it is decoded.
+const LIMIT: usize = 1 << 30;
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<LIMIT>()
+}
+
+/// The bytes of a record.
+pub(crate) fn encode(record: &impl Encode) -> Vec<u8> {
+    bincode::encode_to_vec(record, config()).expect("records in memory encode")
+}
+
+/// The record of `bytes`, all of them.
+pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T> {
+    let (record, read) = bincode::decode_from_slice(bytes, config())
+        .map_err(|cause| Error::corrupt("record does not decode").because(cause))?;
+    if read == bytes.len() {
+        Ok(record)
+    } else {
+        Err(Error::corrupt(format!("{} bytes behind a record", bytes.len() - read)))
+    }
+}
+
+/// What a store was created with.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Header {
+    pub(crate) format: u32,
+    pub(crate) customer_type: String,
+}
+
+/// Counts of what is not in segments; written with each commit that changes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Counts {
+    /// Entities, by the word number of their type.
+    pub(crate) entities: Vec<u64>,
+    /// Link statements, each counted once.
+    pub(crate) links: u64,
+}
+
+/// One commit in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct LogRow {
+    /// Wall time of the commit, nanoseconds since 1970 UTC.
+    pub(crate) wall: i64,
+    /// Packed rows of the events, one behind the other.
+    pub(crate) packed: Vec<u8>,
+    /// Length of each packed row.
+    pub(crate) lengths: Vec<u32>,
+    /// Homes of all events, one behind the other.
+    pub(crate) homes: Vec<u32>,
+    /// How many homes each event has; empty when each has one.
+    pub(crate) home_counts: Vec<u16>,
+}
+
+/// What the events of one kind from one feed have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub(crate) struct Shape {
+    /// Word numbers.
+    pub(crate) source: u32,
+    pub(crate) kind: u32,
+    /// Word number plus one; 0 for no layer.
+    pub(crate) layer: u32,
+    pub(crate) attributes: Vec<u32>,
+    pub(crate) layout: Layout,
+}
+
+/// A sealed segment.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct SegmentMeta {
+    pub(crate) number: u32,
+    /// 0 for one seal, n + 1 for a merge of level n.
+    pub(crate) level: u32,
+    /// Events stored, counting one with several homes once for each.
+    pub(crate) rows: u64,
+    /// Lowest event time.
+    pub(crate) first: i64,
+    /// End of the last presence, exclusive.
+    pub(crate) until: i64,
+    pub(crate) first_commit: u64,
+    pub(crate) last_commit: u64,
+}
+
+/// One seal: what the dedupe tables of its events cover.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct SealMeta {
+    /// The segment number it was sealed under.
+    pub(crate) number: u32,
+    /// Lowest and highest event time, both inclusive.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    /// Parts of its filter, as a power of two.
+    pub(crate) part_bits: u32,
+    /// Whether it has an index of given ids.
+    pub(crate) has_index: bool,
+}
+
+/// Counts of the events of one shape.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ShapeTotals {
+    pub(crate) events: u64,
+    /// Highest event time.
+    pub(crate) last: i64,
+    pub(crate) last_commit: u64,
+}
+
+/// Counts over sealed events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Totals {
+    pub(crate) events: u64,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    /// By shape number.
+    pub(crate) shapes: Vec<ShapeTotals>,
+    /// By severity number.
+    pub(crate) severities: Vec<u64>,
+    /// Events none of whose subjects is a customer.
+    pub(crate) without_customer: u64,
+}
+
+/// The list of what is sealed: a segment that it does not name does not exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Manifest {
+    /// The next segment number to give; never given twice.
+    pub(crate) next_segment: u32,
+    /// The last commit whose log row was trimmed.
+    pub(crate) trimmed: u64,
+    /// In the order in which they were sealed.
+    pub(crate) segments: Vec<SegmentMeta>,
+    pub(crate) seals: Vec<SealMeta>,
+    /// Segments merged away whose rows may still be there.
+    pub(crate) garbage: Vec<u32>,
+    pub(crate) totals: Totals,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn trailing_bytes_are_damage() {
+        let mut bytes = encode(&Header { format: 1, customer_type: "customer".into() });
+        assert!(decode::<Header>(&bytes).is_ok());
+        bytes.push(0);
+        assert!(decode::<Header>(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_an_error_not_an_allocation() {
+        let huge = [1, 253, 255, 255, 255, 255, 255, 255, 255, 127];
+        assert!(decode::<Header>(&huge).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_records_never_panic(bytes: Vec<u8>) {
+            let _ = (decode::<LogRow>(&bytes), decode::<Manifest>(&bytes), decode::<Shape>(&bytes));
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The database: what a program opens, writes to and reads from.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crossbeam::channel::bounded;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ingest::{Batch, Engine, Pending, Receipt, Request, Settings, Threads};
+use crate::model::{Limits, Text};
+use crate::query::{CheckReport, Snapshot};
+
+/// What an acknowledged commit survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// A power cut: the log is synced to the disk before a commit returns.
+    #[default]
+    Sync,
+    /// The death of the process: the log is with the operating system when a commit returns. A power
+    /// cut may take the last commits, never one from the middle.
+    Os,
+}
+
+/// How to open a store.
+///
+/// ```
+/// let options = ofone::Options::new().cache_bytes(64 << 20).create(false);
+/// # let _ = options;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    settings: Settings,
+}
+
+impl Options {
+    /// The defaults named at each option.
+    pub fn new() -> Options {
+        Options {
+            settings: Settings {
+                create: true,
+                customer_type: Text::from("customer"),
+                sync: true,
+                segment_events: 4 << 20,
+                block_cache_bytes: 256 << 20,
+                name_cache_bytes: 256 << 20,
+                limits: Limits::default(),
+            },
+        }
+    }
+
+    /// Whether to create the store when there is none. Default: true.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Options {
+        self.settings.create = create;
+        self
+    }
+
+    /// The entity type that roots streams; counts when the store is created. Default: `customer`.
+    #[must_use]
+    pub fn customer_type(mut self, customer_type: impl Into<Text>) -> Options {
+        self.settings.customer_type = customer_type.into();
+        self
+    }
+
+    /// What an acknowledged commit survives. Default: [`Durability::Sync`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.settings.sync = durability == Durability::Sync;
+        self
+    }
+
+    /// Events after which a segment is sealed; at least 1. Larger segments make a smaller store and
+    /// take more memory, about 100 bytes an event, up to four times. Default: 4,194,304.
+    #[must_use]
+    pub fn segment_events(mut self, events: usize) -> Options {
+        self.settings.segment_events = events.max(1);
+        self
+    }
+
+    /// Memory for blocks read from disk, in bytes. Default: 256 MiB.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Options {
+        self.settings.block_cache_bytes = bytes;
+        self
+    }
+
+    /// Memory for names of entities, in bytes, half for writing and half for reading. Default: 256 MiB.
+    #[must_use]
+    pub fn name_cache_bytes(mut self, bytes: usize) -> Options {
+        self.settings.name_cache_bytes = bytes;
+        self
+    }
+
+    /// What a record may be at most.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Options {
+        self.settings.limits = limits;
+        self
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+struct Inner {
+    engine: Arc<Engine>,
+    threads: Threads,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.threads.stop(&self.engine);
+    }
+}
+
+/// An open store. Clones share it; it closes when the last clone, writer and snapshot is gone.
+///
+/// ```
+/// # fn main() -> ofone::Result<()> {
+/// use ofone::{Batch, Db, Entity, Event, Link, Options, Timestamp};
+/// # let directory = std::env::temp_dir().join(format!("ofone-doc-{}", std::process::id()));
+/// let db = Db::open(&directory, Options::new())?;
+/// let service = Entity::new("service", "C42/broadband");
+/// let mut batch = Batch::new();
+/// batch.link(Link::new(Entity::customer("C42"), "uses", service.clone()));
+/// batch.link(Link::new(service, "fed_by", Entity::new("olt", "LON-7")));
+/// batch.event(Event::new(Timestamp::from_secs(1_767_600_000), "nms", "alarm.raised").subject(Entity::new("olt", "LON-7")));
+/// db.writer().commit(batch)?;
+///
+/// let item = db.snapshot().stream("C42").run()?.next().expect("the alarm reaches the customer")?;
+/// assert_eq!(item.event.kind, "alarm.raised");
+/// assert_eq!(item.paths()?[0].steps.len(), 2);
+/// # drop((item, db));
+/// # std::fs::remove_dir_all(directory).ok();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Db {
+    inner: Arc<Inner>,
+}
+
+impl Db {
+    /// Opens the store at `path`, replaying what was committed and not yet sealed.
+    ///
+    /// # Errors
+    /// `Busy` when another handle has it open, in this process or another, whatever the path's
+    /// spelling; `NotFound` when there is none and none is to be created; `Invalid` when the
+    /// directory holds something else; `Corrupt`, with the place, when what was committed is not all
+    /// there; `Unsupported` for the format of another version.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Db> {
+        let (engine, threads) = Engine::open(path.as_ref(), options.settings)?;
+        Ok(Db { inner: Arc::new(Inner { engine, threads }) })
+    }
+
+    /// A writer; any number may write, from any thread.
+    pub fn writer(&self) -> Writer {
+        Writer { inner: self.inner.clone() }
+    }
+
+    /// The store as of the last commit.
+    pub fn snapshot(&self) -> Snapshot {
+        let engine = &self.inner.engine;
+        Snapshot::new(engine.lookup.clone(), engine.views.load())
+    }
+
+    /// Seals what is in memory, and returns when that is done. Durability does not need it.
+    pub fn flush(&self) -> Result<()> {
+        let (reply, answered) = bounded(1);
+        self.inner.send(Request::Freeze { reply })?;
+        answered.recv().map_err(|_| gone())?;
+        self.inner.engine.wait_for(|work| work.seals == 0)
+    }
+
+    /// Returns when nothing is left to seal, to merge or to compact.
+    pub fn wait_until_quiet(&self) -> Result<()> {
+        self.inner.engine.wait_for(|work| work.seals == 0 && work.merged && !work.merging)?;
+        self.inner.engine.lookup.store.wait_for_compaction()
+    }
+
+    /// The entity type that roots streams.
+    pub fn customer_type(&self) -> &Text {
+        &self.inner.engine.lookup.customer_type
+    }
+
+    /// Reads everything and compares what must agree; see [`CheckReport`].
+    ///
+    /// # Errors
+    /// Only when reading cannot go on; damage that can be passed over is in the report.
+    pub fn check(&self) -> Result<CheckReport> {
+        crate::query::check(&self.snapshot())
+    }
+}
+
+impl Inner {
+    fn send(&self, request: Request) -> Result<()> {
+        self.engine.check_writable()?;
+        self.threads.requests.as_ref().ok_or_else(gone)?.send(request).map_err(|_| gone())
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Poisoned, "the commit thread is gone; reopen the store")
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("commit", &self.inner.engine.views.load().commit).finish_non_exhaustive()
+    }
+}
+
+/// Commits batches. Clones share the store's commit thread, and commits that wait share a sync.
+#[derive(Clone)]
+pub struct Writer {
+    inner: Arc<Inner>,
+}
+
+impl Writer {
+    /// Commits a batch and waits until it is durable as [`Durability`] says and visible to new
+    /// snapshots.
+    ///
+    /// # Errors
+    /// `Invalid` when the batch has more records than [`Limits::batch_records`]; `DiskFull`, `Io` or
+    /// `Corrupt` when it could not be written, after which the store is `Poisoned` for writing until
+    /// reopened. A record that breaks a rule is no error: its outcome says so.
+    pub fn commit(&self, batch: Batch) -> Result<Receipt> {
+        self.submit(batch)?.wait()
+    }
+
+    /// Hands a batch over and returns at once; commits happen in the order of submission. Waits only
+    /// when many batches are on their way.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`], before the batch is taken.
+    pub fn submit(&self, batch: Batch) -> Result<Pending> {
+        let most = self.inner.engine.settings.limits.batch_records;
+        if batch.len() > most {
+            return Err(Error::invalid(format!("a batch of {} records, the limit is {most}", batch.len())));
+        }
+        let (reply, answer) = bounded(1);
+        self.inner.send(Request::Commit { records: batch, reply })?;
+        Ok(Pending(answer))
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}

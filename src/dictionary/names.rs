@@ -1,0 +1,207 @@
+//! Entities: from (type, id) to a number and back.
+
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::codec::key;
+use crate::codec::raw::FIRST_OTHER;
+use crate::codec::varint::{self, Reader};
+use crate::dictionary::terms::TermTables;
+use crate::error::{Error, Result};
+use crate::model::{Entity, Text};
+use crate::store::{Batch, Family, Store, StoreSnapshot};
+
+/// The highest number is no entity's: events without a subject have it as their home.
+const LAST_NUMBER: u32 = u32::MAX - 1;
+
+type Generation = HashMap<u128, u32, foldhash::fast::FixedState>;
+
+/// Gives numbers; one per store, on the commit thread.
+///
+/// Numbers used lately are kept under a 128-bit keyed hash of the name (SipHash with a key drawn at
+/// open): crafted identifiers cannot meet, and no identifier is held. Two generations bound the
+/// memory: what is used moves to the young one, and when that is full the old one is dropped.
+pub(crate) struct NameWriter {
+    key: (u64, u64),
+    young: Generation,
+    old: Generation,
+    generation_max: usize,
+    /// Whether the two generations hold every name of the store: what they lack is new then.
+    complete: bool,
+    next_customer: u32,
+    next_other: u32,
+    /// Entities by the word number of their type.
+    counts: Vec<u64>,
+    scratch: Vec<u8>,
+}
+
+impl NameWriter {
+    /// `cache_bytes` bounds the memory of both generations, about; `counts` are those of the store.
+    pub(crate) fn open(store: &Store, cache_bytes: usize, counts: Vec<u64>) -> Result<NameWriter> {
+        // A table of 2^n slots of 32 bytes is filled to 7/8.
+        let slots = (cache_bytes / 2 / 33).max(1024);
+        let generation_max = (slots.next_power_of_two() / 2).max(1024) / 8 * 7;
+        let next_customer = next_number(store, 0, FIRST_OTHER - 1)?;
+        let next_other = next_number(store, FIRST_OTHER, LAST_NUMBER)?;
+        let key = (random(), random());
+        Ok(NameWriter {
+            key,
+            young: Generation::default(),
+            old: Generation::default(),
+            generation_max,
+            complete: next_customer == 0 && next_other == FIRST_OTHER,
+            next_customer,
+            next_other,
+            counts,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Entities by the word number of their type.
+    pub(crate) fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// How many numbers were given: changes whenever a count does.
+    pub(crate) fn given(&self) -> u64 {
+        u64::from(self.next_customer) + u64::from(self.next_other)
+    }
+
+    /// The number of the entity, given now if it is new. `kind` is the word number of its type.
+    ///
+    /// # Errors
+    /// `Invalid` when no number is left: 2^31 customers or other entities.
+    pub(crate) fn number(
+        &mut self,
+        kind: u32,
+        id: &Text,
+        is_customer: bool,
+        store: &Store,
+        batch: &mut Batch,
+    ) -> Result<u32> {
+        let hash = self.hash(kind, id);
+        if let Some(&number) = self.young.get(&hash) {
+            return Ok(number);
+        }
+        if let Some(number) = self.old.remove(&hash) {
+            self.remember(hash, number);
+            return Ok(number);
+        }
+        key::name(kind, id, &mut self.scratch);
+        if !self.complete
+            && let Some(value) = store.get(Family::Names, &self.scratch)?
+        {
+            let number = key::parse_number(&value)?;
+            self.remember(hash, number);
+            return Ok(number);
+        }
+        let (next, last) = if is_customer {
+            (&mut self.next_customer, FIRST_OTHER - 1)
+        } else {
+            (&mut self.next_other, LAST_NUMBER)
+        };
+        let number = *next;
+        if number > last {
+            return Err(Error::invalid("no number left for another entity"));
+        }
+        *next += 1;
+        let kind_at = kind as usize;
+        if self.counts.len() <= kind_at {
+            self.counts.resize(kind_at + 1, 0);
+        }
+        self.counts[kind_at] += 1;
+        batch.put(store, Family::Names, &self.scratch, &key::number(number));
+        self.scratch.clear();
+        varint::put(&mut self.scratch, u64::from(kind));
+        self.scratch.extend_from_slice(id.as_bytes());
+        batch.put(store, Family::Numbers, &key::number(number), &self.scratch);
+        self.remember(hash, number);
+        Ok(number)
+    }
+
+    fn remember(&mut self, hash: u128, number: u32) {
+        if self.young.len() >= self.generation_max {
+            self.complete = self.complete && self.old.is_empty();
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(hash, number);
+    }
+
+    fn hash(&self, kind: u32, id: &str) -> u128 {
+        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1 ^ u64::from(kind));
+        hasher.write(id.as_bytes());
+        let hash = hasher.finish128();
+        u128::from(hash.h1) << 64 | u128::from(hash.h2)
+    }
+}
+
+/// Two words that other processes cannot foresee, from the standard library's seeded hasher.
+fn random() -> u64 {
+    use std::hash::BuildHasher;
+    std::collections::hash_map::RandomState::new().hash_one(std::time::Instant::now())
+}
+
+fn next_number(store: &Store, first: u32, last: u32) -> Result<u32> {
+    let mut cursor = store.cursor(Family::Numbers, false);
+    match cursor.seek_back(&key::number(last))? {
+        Some((key, _)) => Ok(match key::parse_number(key)? {
+            number if number >= first => number + 1,
+            _ => first,
+        }),
+        None => Ok(first),
+    }
+}
+
+#[derive(Clone)]
+struct NameBytes;
+
+impl Weighter<u32, (u32, Text)> for NameBytes {
+    fn weight(&self, _number: &u32, name: &(u32, Text)) -> u64 {
+        // Entry and table overhead, plus what does not fit in place.
+        (64 + name.1.len().saturating_sub(23)) as u64
+    }
+}
+
+/// Tells names; shared by all readers.
+pub(crate) struct NameReader {
+    store: Arc<Store>,
+    names: Cache<u32, (u32, Text), NameBytes>,
+}
+
+impl NameReader {
+    pub(crate) fn new(store: Arc<Store>, cache_bytes: usize) -> NameReader {
+        let names = Cache::with_weighter(cache_bytes / 96, cache_bytes as u64, NameBytes);
+        NameReader { store, names }
+    }
+
+    /// The entity with `number`.
+    pub(crate) fn entity(&self, number: u32, terms: &TermTables) -> Result<Entity> {
+        if let Some((kind, id)) = self.names.get(&number) {
+            return Ok(Entity { kind: terms.word(kind)?.clone(), id });
+        }
+        let value = self.store.get(Family::Numbers, &key::number(number))?;
+        let value = value.ok_or_else(|| Error::corrupt(format!("entity {number} has no name")).at("numbers"))?;
+        let (kind, id) = parse(&value)?;
+        self.names.insert(number, (kind, id.clone()));
+        Ok(Entity { kind: terms.word(kind)?.clone(), id })
+    }
+
+    /// The number of an entity known at the snapshot's moment. `kind` is the word number of its type.
+    pub(crate) fn number(&self, kind: u32, id: &str, at: &StoreSnapshot) -> Result<Option<u32>> {
+        let mut name = Vec::with_capacity(4 + id.len());
+        key::name(kind, id, &mut name);
+        at.get(Family::Names, &name)?.map(|value| key::parse_number(&value)).transpose()
+    }
+}
+
+/// Type and id out of a value of the numbers family.
+pub(crate) fn parse(value: &[u8]) -> Result<(u32, Text)> {
+    let mut reader = Reader::new(value);
+    let kind = reader.varint_u32()?;
+    Ok((kind, Text::from(reader.text(reader.remaining())?)))
+}

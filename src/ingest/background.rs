@@ -1,0 +1,153 @@
+//! Sealing and merging, each on its own thread, sealing first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+
+use crate::codec::key;
+use crate::error::Result;
+use crate::ingest::engine::Engine;
+use crate::segment::{Active, Segment, add_totals, merge, pick_merge, seal};
+use crate::store::{Batch, Family, Store};
+
+/// How long a merge sleeps while a seal goes first.
+const YIELD: Duration = Duration::from_millis(5);
+/// How often the merge thread looks for work that nobody told it of.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Seals frozen segments in order until the commit thread is gone or the store closes.
+pub(super) fn run_seals(engine: &Arc<Engine>, frozen: &Receiver<Arc<Active>>) {
+    for active in frozen {
+        if engine.work.lock().stopping || engine.check_writable().is_err() {
+            // What is not sealed now is replayed and sealed after the next open.
+            return;
+        }
+        if let Err(error) = seal_one(engine, &active) {
+            engine.poison(&error);
+            return;
+        }
+        let mut work = engine.work.lock();
+        work.seals -= 1;
+        work.merged = false;
+        engine.work_changed.notify_all();
+    }
+}
+
+fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
+    let sealed = seal(&engine.lookup.store, &engine.lookup.terms, active)?;
+    let totals = active.totals();
+    let (segment_meta, seal_meta) = (sealed.segment.clone(), sealed.seal.clone());
+    let manifest = engine.write_manifest(sealed.batch, |manifest, batch| {
+        manifest.trimmed = active.last_commit().unwrap_or(manifest.trimmed).max(manifest.trimmed);
+        manifest.segments.extend(segment_meta);
+        manifest.seals.extend(seal_meta);
+        add_totals(&mut manifest.totals, &totals);
+        let (from, to) = (key::log(active.number(), 0), key::log(active.number() + 1, 0));
+        batch.delete_range(&engine.lookup.store, Family::Log, &from, &to);
+    })?;
+    let segment = sealed.segment.map(|meta| Arc::new(Segment::new(meta, sealed.homes, engine.graveyard.clone())));
+    engine.views.update(|view| {
+        view.actives.retain(|(other, _)| !Arc::ptr_eq(other, active));
+        view.segments = Arc::new(view.segments.iter().cloned().chain(segment).collect());
+        view.seals = Arc::new(manifest.seals);
+        view.totals = Arc::new(manifest.totals);
+    });
+    Ok(())
+}
+
+/// Merges segments and drops the rows of those merged away, until the store closes.
+pub(super) fn run_merges(engine: &Arc<Engine>, buried: &Receiver<u32>) {
+    loop {
+        let outcome = match buried.recv_timeout(LOOK_EVERY) {
+            Ok(segment) => bury(engine, segment),
+            Err(RecvTimeoutError::Timeout) => merge_if_due(engine, buried),
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if let Err(error) = outcome {
+            engine.poison(&error);
+            return;
+        }
+        if engine.work.lock().stopping || engine.check_writable().is_err() {
+            return;
+        }
+    }
+}
+
+fn merge_if_due(engine: &Engine, buried: &Receiver<u32>) -> Result<()> {
+    let due = {
+        let mut work = engine.work.lock();
+        let due = work.seals == 0 && !work.merged && !work.stopping;
+        work.merging = due;
+        due
+    };
+    if !due {
+        return Ok(());
+    }
+    let view = engine.views.load();
+    let run = pick_merge(&view.segments);
+    let found = run.is_some();
+    if let Some(run) = run {
+        let inputs = view.segments[run].to_vec();
+        drop(view);
+        merge_one(engine, inputs)?;
+    }
+    let mut work = engine.work.lock();
+    work.merging = false;
+    work.merged = !found && work.seals == 0 && buried.is_empty();
+    engine.work_changed.notify_all();
+    Ok(())
+}
+
+fn merge_one(engine: &Engine, inputs: Vec<Arc<Segment>>) -> Result<()> {
+    let number = engine.next_segment.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let mut batch = Batch::default();
+    let go_on = || {
+        loop {
+            let work = engine.work.lock();
+            if work.stopping {
+                return false;
+            }
+            if work.seals == 0 {
+                return true;
+            }
+            drop(work);
+            std::thread::sleep(YIELD);
+        }
+    };
+    let Some((meta, homes)) = merge(&engine.lookup.store, &engine.lookup.terms, &inputs, number, &mut batch, go_on)? else {
+        return Ok(());
+    };
+    let merged_away: Vec<u32> = inputs.iter().map(|segment| segment.meta.number).collect();
+    engine.write_manifest(batch, |manifest, batch| {
+        let at = manifest.segments.iter().position(|segment| segment.number == merged_away[0]);
+        let at = at.expect("only this thread takes segments out of the manifest");
+        manifest.segments.splice(at..at + merged_away.len(), [meta.clone()]);
+        manifest.garbage.extend(&merged_away);
+        for &segment in &merged_away {
+            batch.delete(&engine.lookup.store, Family::Meta, &crate::segment::homes_key(segment));
+        }
+    })?;
+    let merged = Arc::new(Segment::new(meta, homes, engine.graveyard.clone()));
+    engine.views.update(|view| {
+        let at = view.segments.iter().position(|segment| segment.meta.number == merged_away[0]);
+        let at = at.expect("only this thread takes segments out of the view");
+        let mut segments = view.segments.to_vec();
+        segments.splice(at..at + merged_away.len(), [merged]);
+        view.segments = Arc::new(segments);
+    });
+    inputs.iter().for_each(|segment| segment.retire());
+    Ok(())
+}
+
+/// Drops the rows of a segment that no view holds any more.
+fn bury(engine: &Engine, segment: u32) -> Result<()> {
+    drop_rows(&engine.lookup.store, segment)?;
+    engine.write_manifest(Batch::default(), |manifest, _| manifest.garbage.retain(|&other| other != segment))?;
+    Ok(())
+}
+
+pub(super) fn drop_rows(store: &Store, segment: u32) -> Result<()> {
+    // Whole files that end at the bound go too, so the bound must not be the next segment's first key.
+    store.drop_range(Family::Rows, &key::row(segment, 0), &key::chunk(segment, u32::MAX, u32::MAX))
+}

@@ -1,0 +1,321 @@
+//! A store's shared state: opening, recovery, and what the threads and the readers have in common.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use parking_lot::{Condvar, Mutex};
+
+use crate::codec::key;
+use crate::codec::raw::RawEvent;
+use crate::codec::record::{self, Header, LogRow, Manifest};
+use crate::codec::varint::Reader;
+use crate::dictionary::{NameReader, NameWriter, TermLimits, TermWriter, Terms};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ingest::background;
+use crate::ingest::batch::Receipt;
+use crate::ingest::commit::{Committer, Numbers};
+use crate::model::{Limits, Text};
+use crate::segment::{
+    Active, Appended, Lookup, Segment, View, Views, identity, load_counts, load_header, load_manifest,
+    put_header, put_manifest,
+};
+use crate::store::{Batch as StoreBatch, CacheSizes, Family, Store, StoreSnapshot};
+use crate::topology::LinkCache;
+
+/// Version of the layout of bytes on disk; see docs/format.md.
+const FORMAT: u32 = 1;
+/// Memory of the cache of links.
+const LINK_CACHE_BYTES: usize = 64 << 20;
+/// Requests that may wait for the commit thread.
+const REQUESTS_MAX: usize = 16;
+
+/// What a store is opened with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) create: bool,
+    pub(crate) customer_type: Text,
+    pub(crate) sync: bool,
+    pub(crate) segment_events: usize,
+    pub(crate) block_cache_bytes: usize,
+    pub(crate) name_cache_bytes: usize,
+    pub(crate) limits: Limits,
+}
+
+/// What the commit thread is asked for.
+pub(crate) enum Request {
+    Commit { records: crate::ingest::Batch, reply: Sender<Result<Receipt>> },
+    /// Freeze the active segment, so that it is sealed; answered once it is frozen.
+    Freeze { reply: Sender<()> },
+}
+
+/// Work that waits or runs behind the commits.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// Frozen segments not yet sealed.
+    pub(crate) seals: usize,
+    /// Whether a merge runs.
+    pub(crate) merging: bool,
+    /// Whether the merge thread found nothing more to do.
+    pub(crate) merged: bool,
+    pub(crate) stopping: bool,
+}
+
+/// What commits, seals, merges and readers share.
+pub(crate) struct Engine {
+    pub(crate) lookup: Arc<Lookup>,
+    pub(crate) settings: Settings,
+    pub(crate) views: Views,
+    pub(crate) manifest: Mutex<Manifest>,
+    pub(crate) next_segment: AtomicU32,
+    pub(crate) work: Mutex<Work>,
+    pub(crate) work_changed: Condvar,
+    pub(crate) graveyard: Sender<u32>,
+    poison: OnceLock<String>,
+}
+
+/// The threads of a store and the way to ask them.
+pub(crate) struct Threads {
+    pub(crate) requests: Option<Sender<Request>>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Opens or creates a store, replays what was not sealed, and starts its threads.
+    pub(crate) fn open(path: &Path, settings: Settings) -> Result<(Arc<Engine>, Threads)> {
+        let sizes = CacheSizes { block_bytes: settings.block_cache_bytes };
+        let store = Arc::new(Store::open(path, settings.create, sizes)?);
+        let header = open_header(&store, &settings)?;
+        let mut manifest = load_manifest(&store)?;
+        drop_unlisted(&store, &mut manifest)?;
+        let terms = TermWriter::open(&store, TermLimits::default())?;
+        let snapshot = Arc::new(StoreSnapshot::new(store.clone()));
+        let counts = load_counts(&snapshot)?;
+        let names = NameWriter::open(&store, settings.name_cache_bytes / 2, counts.entities)?;
+        let (graveyard, buried) = unbounded();
+        let segments = manifest
+            .segments
+            .iter()
+            .map(|meta| Segment::open(&store, meta.clone(), graveyard.clone()).map(Arc::new))
+            .collect::<Result<Vec<_>>>()?;
+        let replayed = replay(&store, &terms.terms(), manifest.trimmed)?;
+        let next_segment = replayed.actives.iter().map(|active| active.number() + 1).max().unwrap_or(0);
+        let next_segment = AtomicU32::new(next_segment.max(manifest.next_segment));
+        let mut actives = replayed.actives;
+        if actives.is_empty() {
+            actives.push(Arc::new(Active::new(next_segment.fetch_add(1, Ordering::Relaxed))));
+        }
+        let view = View {
+            commit: replayed.last_commit,
+            snapshot,
+            segments: Arc::new(segments),
+            seals: Arc::new(manifest.seals.clone()),
+            totals: Arc::new(manifest.totals.clone()),
+            actives: actives.iter().map(|active| (active.clone(), active.entry_count())).collect(),
+        };
+        let frozen: Vec<Arc<Active>> = actives[..actives.len() - 1].to_vec();
+        let lookup = Arc::new(Lookup {
+            names: NameReader::new(store.clone(), settings.name_cache_bytes / 2),
+            links: LinkCache::new(LINK_CACHE_BYTES),
+            customer_type: Text::from(header.customer_type),
+            terms: terms.terms(),
+            store,
+        });
+        let engine = Arc::new(Engine {
+            lookup,
+            views: Views::new(view),
+            manifest: Mutex::new(manifest),
+            next_segment,
+            work: Mutex::new(Work { seals: frozen.len(), ..Work::default() }),
+            work_changed: Condvar::new(),
+            graveyard,
+            poison: OnceLock::new(),
+            settings,
+        });
+        let threads = start(&engine, Numbers { terms, names, links: counts.links }, frozen, buried)?;
+        Ok((engine, threads))
+    }
+
+    /// Refuses to write after a failed write.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(cause) => {
+                Err(Error::new(ErrorKind::Poisoned, format!("an earlier write failed ({cause}); reopen the store")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Closes the store for writing, keeping the first cause.
+    pub(crate) fn poison(&self, cause: &Error) {
+        let _ = self.poison.set(cause.to_string());
+        self.work_changed.notify_all();
+    }
+
+    /// Puts the manifest into `batch`, changed by `change`, and writes it durably.
+    pub(crate) fn write_manifest(
+        &self,
+        mut batch: StoreBatch,
+        change: impl FnOnce(&mut Manifest, &mut StoreBatch),
+    ) -> Result<Manifest> {
+        let mut manifest = self.manifest.lock();
+        let mut next = manifest.clone();
+        change(&mut next, &mut batch);
+        next.next_segment = self.next_segment.load(Ordering::Relaxed);
+        put_manifest(&self.lookup.store, &mut batch, &next);
+        self.lookup.store.write(batch, true)?;
+        *manifest = next.clone();
+        Ok(next)
+    }
+
+    /// Waits until `done` says so or the store is poisoned.
+    pub(crate) fn wait_for(&self, mut done: impl FnMut(&Work) -> bool) -> Result<()> {
+        let mut work = self.work.lock();
+        loop {
+            self.check_writable()?;
+            if done(&work) {
+                return Ok(());
+            }
+            self.work_changed.wait(&mut work);
+        }
+    }
+}
+
+impl Threads {
+    /// Lets the threads finish what they are at, and waits for them.
+    pub(crate) fn stop(&mut self, engine: &Engine) {
+        self.requests = None;
+        engine.work.lock().stopping = true;
+        engine.work_changed.notify_all();
+        for handle in self.handles.drain(..) {
+            // A thread that panicked has poisoned nothing that outlives it.
+            let _ = handle.join();
+        }
+    }
+}
+
+fn start(
+    engine: &Arc<Engine>,
+    numbers: Numbers,
+    frozen: Vec<Arc<Active>>,
+    buried: Receiver<u32>,
+) -> Result<Threads> {
+    let (requests, requested) = bounded(REQUESTS_MAX);
+    let (to_seal, sealing) = unbounded();
+    for active in frozen {
+        to_seal.send(active).expect("the receiver is in scope");
+    }
+    let mut handles = Vec::new();
+    let mut spawn = |name: &str, body: Box<dyn FnOnce(&Arc<Engine>) + Send>| -> Result<()> {
+        let engine = engine.clone();
+        let guarded = move || {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&engine)));
+            if outcome.is_err() {
+                engine.poison(&Error::new(ErrorKind::Poisoned, "a background thread panicked"));
+            }
+        };
+        handles.push(std::thread::Builder::new().name(format!("ofone-{name}")).spawn(guarded)?);
+        Ok(())
+    };
+    spawn("commit", Box::new(move |engine| Committer::new(engine, numbers, to_seal).run(&requested)))?;
+    spawn("seal", Box::new(move |engine| background::run_seals(engine, &sealing)))?;
+    spawn("merge", Box::new(move |engine| background::run_merges(engine, &buried)))?;
+    Ok(Threads { requests: Some(requests), handles })
+}
+
+fn open_header(store: &Store, settings: &Settings) -> Result<Header> {
+    match load_header(store)? {
+        Some(header) if header.format == FORMAT => Ok(header),
+        Some(header) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the store has format {}, this version reads {FORMAT}", header.format),
+        )),
+        None => {
+            let header = Header { format: FORMAT, customer_type: settings.customer_type.to_string() };
+            let mut batch = StoreBatch::default();
+            put_header(store, &mut batch, &header);
+            store.write(batch, true)?;
+            Ok(header)
+        }
+    }
+}
+
+/// Drops rows of segments that a crash left unlisted, and of those merged away.
+fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<()> {
+    let end = [0xff; 13];
+    store.drop_range(Family::Rows, &key::row(manifest.next_segment, 0), &end)?;
+    store.drop_range(Family::Dedupe, &key::dedupe(manifest.next_segment, 0, 0), &end)?;
+    for &segment in &manifest.garbage {
+        background::drop_rows(store, segment)?;
+    }
+    if !manifest.garbage.is_empty() {
+        manifest.garbage.clear();
+        let mut batch = StoreBatch::default();
+        put_manifest(store, &mut batch, manifest);
+        store.write(batch, true)?;
+    }
+    Ok(())
+}
+
+struct Replayed {
+    actives: Vec<Arc<Active>>,
+    last_commit: u64,
+}
+
+/// Builds the segments in memory again from the log. Commits are numbered without gaps, so a
+/// missing one is damage, not a short log.
+fn replay(store: &Store, terms: &Terms, trimmed: u64) -> Result<Replayed> {
+    let mut actives: Vec<Arc<Active>> = Vec::new();
+    let mut last_commit = trimmed;
+    let mut cursor = store.cursor(Family::Log, true);
+    let mut entry = cursor.seek(&key::log(0, 0))?;
+    let tables = terms.read();
+    while let Some((key, value)) = entry {
+        let (segment, commit) = key::parse_log(key)?;
+        let place = || format!("log row of commit {commit}");
+        if commit != last_commit + 1 {
+            return Err(Error::corrupt(format!("commit {} is missing", last_commit + 1)).at(place()));
+        }
+        if actives.last().is_none_or(|active| active.number() != segment) {
+            actives.push(Arc::new(Active::new(segment)));
+        }
+        let row: LogRow = record::decode(value).map_err(|error| error.at(place()))?;
+        let active = actives.last().expect("one was pushed");
+        replay_row(active, commit, &row, &tables).map_err(|error| error.at(place()))?;
+        last_commit = commit;
+        entry = cursor.advance()?;
+    }
+    Ok(Replayed { actives, last_commit })
+}
+
+fn replay_row(active: &Active, commit: u64, row: &LogRow, tables: &crate::dictionary::TermTables) -> Result<()> {
+    let mismatch = || Error::corrupt("lengths do not fit the rows");
+    let mut events = Vec::with_capacity(row.lengths.len());
+    let (mut at, mut home_at) = (0usize, 0usize);
+    for (index, &length) in row.lengths.iter().enumerate() {
+        let packed = row.packed.get(at..at + length as usize).ok_or_else(mismatch)?;
+        let mut reader = Reader::new(packed);
+        let event = RawEvent::unpack(&mut reader, tables)?;
+        reader.finish()?;
+        let homes = usize::from(row.home_counts.get(index).copied().unwrap_or(1));
+        let homes = row.homes.get(home_at..home_at + homes).ok_or_else(mismatch)?;
+        let source = tables.shape(event.shape)?.shape.source;
+        events.push((identity(&event, source, packed), homes, packed, event));
+        at += length as usize;
+        home_at += homes.len();
+    }
+    if at != row.packed.len() || home_at != row.homes.len() {
+        return Err(mismatch());
+    }
+    let appended = events.iter().map(|(identity, homes, packed, event)| Appended {
+        identity: *identity,
+        homes,
+        packed,
+        event,
+    });
+    active.append(commit, row.wall, appended);
+    Ok(())
+}

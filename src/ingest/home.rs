@@ -1,0 +1,157 @@
+//! Where an event's row is to lie.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use crate::codec::key::{LinkKey, Side, Statement};
+use crate::codec::raw::{FIRST_OTHER, RawEvent};
+use crate::error::Result;
+use crate::model::{Interval, Timestamp};
+use crate::segment::NOWHERE;
+use crate::store::{Batch, Family, Store};
+use crate::topology::{Edge, LinkView, encode_value};
+
+/// Links followed upwards to find the customer that a subject belongs to.
+const HOPS_MAX: usize = 4;
+/// Subjects whose home is remembered, in each of two generations.
+const GENERATION_MAX: usize = 1 << 20;
+
+#[derive(Clone, Copy)]
+struct Home {
+    home: u32,
+    /// The presences that may lie there.
+    during: Interval,
+}
+
+type Generation = HashMap<u32, Home, FixedState>;
+
+/// Chooses homes; one per store, on the commit thread.
+///
+/// An event lies with the customer to whom its subject is private at the time, as far as is known
+/// now: then one range serves a customer's stream. That is a choice of place only. Each (subject,
+/// home) pair is written down as a *placement*, with the interval whose events lie there, so a
+/// reader finds the event whatever is said about links later; hence a stale memory here is harmless.
+#[derive(Default)]
+pub(super) struct Homes {
+    young: Generation,
+    old: Generation,
+}
+
+impl Homes {
+    /// The homes of an event, ascending: at least one.
+    pub(super) fn of(
+        &mut self,
+        event: &RawEvent,
+        links: &LinkView<'_>,
+        commit: u64,
+        store: &Store,
+        batch: &mut Batch,
+        placed: &mut dyn FnMut(u32),
+    ) -> Result<SmallVec<[u32; 2]>> {
+        let presence = Interval::new(Timestamp::from_nanos(event.time), Timestamp::from_nanos(event.until()));
+        let mut homes = SmallVec::new();
+        for &subject in &event.subjects {
+            let home = if subject < FIRST_OTHER {
+                subject
+            } else {
+                self.of_other(subject, presence, links, commit, store, batch, placed)?
+            };
+            homes.push(home);
+        }
+        if homes.is_empty() {
+            homes.push(NOWHERE);
+        }
+        if homes.len() > 1 {
+            homes.sort_unstable();
+            homes.dedup();
+        }
+        Ok(homes)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one caller is above; a struct would only rename them")]
+    fn of_other(
+        &mut self,
+        subject: u32,
+        presence: Interval,
+        links: &LinkView<'_>,
+        commit: u64,
+        store: &Store,
+        batch: &mut Batch,
+        placed: &mut dyn FnMut(u32),
+    ) -> Result<u32> {
+        let known = self.young.get(&subject).copied().or_else(|| {
+            let home = self.old.remove(&subject)?;
+            self.remember(subject, home);
+            Some(home)
+        });
+        if let Some(known) = known
+            && covers(&known.during, &presence)
+        {
+            return Ok(known.home);
+        }
+        let home = find(subject, presence.from, links)?;
+        self.remember(subject, home);
+        if home.home != subject && covers(&home.during, &presence) {
+            let key = LinkKey {
+                entity: subject,
+                side: Side::Placement,
+                relation: 0,
+                other: home.home,
+                statement: Statement::Add,
+                from: home.during.from.as_nanos(),
+                to: home.during.to.as_nanos(),
+            };
+            batch.put(store, Family::Links, &key.encode(), &encode_value(0, commit));
+            placed(subject);
+            return Ok(home.home);
+        }
+        Ok(subject)
+    }
+
+    fn remember(&mut self, subject: u32, home: Home) {
+        if self.young.len() >= GENERATION_MAX {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(subject, home);
+    }
+
+    /// Forgets a subject whose links change.
+    pub(super) fn forget(&mut self, subject: u32) {
+        self.young.remove(&subject);
+        self.old.remove(&subject);
+    }
+}
+
+fn covers(during: &Interval, presence: &Interval) -> bool {
+    during.from <= presence.from && presence.to <= during.to
+}
+
+/// Climbs from the subject while exactly one entity depends on it; a customer at the top is its home.
+fn find(subject: u32, at: Timestamp, links: &LinkView<'_>) -> Result<Home> {
+    let itself = Home { home: subject, during: Interval::ALL };
+    let mut entity = subject;
+    let mut during = Interval::ALL;
+    for _ in 0..HOPS_MAX {
+        let mut only: Option<Edge> = None;
+        let mut shared = false;
+        links.edges(entity, Side::Incoming, &mut |edge| {
+            if edge.validity.contains(at) {
+                shared = only.is_some_and(|known| known.other != edge.other);
+                only = Some(only.map_or(edge, |known| longer(known, edge)));
+            }
+            !shared
+        })?;
+        let Some(edge) = only.filter(|_| !shared) else { return Ok(itself) };
+        during = during.intersect(&edge.validity);
+        if edge.other < FIRST_OTHER {
+            return Ok(Home { home: edge.other, during });
+        }
+        entity = edge.other;
+    }
+    Ok(itself)
+}
+
+fn longer(a: Edge, b: Edge) -> Edge {
+    if a.validity.to >= b.validity.to { a } else { b }
+}

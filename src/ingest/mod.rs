@@ -1,0 +1,17 @@
+//! The write path: batches in, one outcome a record out, acknowledged after the synced commit;
+//! sealing and merging behind it.
+//!
+//! Three threads serve a store: *commit* (the only one that gives numbers and appends), *seal* and
+//! *merge*. Invariants: nothing is visible before it is on the disk as asked for; a batch becomes
+//! visible whole, by one replacement of the view; after a failed write nothing is written any more.
+
+mod background;
+mod batch;
+mod commit;
+mod engine;
+mod gate;
+mod home;
+
+pub use batch::{Batch, Pending, Receipt};
+pub(crate) use engine::{Engine, Settings};
+pub(crate) use engine::{Request, Threads};

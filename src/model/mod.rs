@@ -1,0 +1,26 @@
+//! Plain values: what a caller hands in and gets back.
+//!
+//! Nothing here knows bytes, files or RocksDB. Times are nanoseconds since 1970 UTC, windows and
+//! validities are half-open `[from, to)`.
+
+mod entity;
+mod event;
+mod interval;
+mod limits;
+mod link;
+mod outcome;
+mod severity;
+mod text;
+mod time;
+mod value;
+
+pub use entity::Entity;
+pub use event::{Event, EventName};
+pub use interval::{Interval, IntervalSet};
+pub use limits::Limits;
+pub use link::{Link, LinkChange};
+pub use outcome::{Outcome, Record, Rejection};
+pub use severity::Severity;
+pub use text::Text;
+pub use time::{Timestamp, Window};
+pub use value::Value;

@@ -1,0 +1,119 @@
+//! Reads the events of a stream from wherever they lie.
+
+use smallvec::SmallVec;
+
+use crate::codec::chunk::Scratch;
+use crate::codec::key;
+use crate::codec::raw::RawEvent;
+use crate::error::{Error, Result};
+use crate::model::{Interval, IntervalSet, Timestamp};
+use crate::query::filter::Bound;
+use crate::segment::{Lookup, Reading, Segment, View};
+use crate::store::{Family, Pinned};
+use crate::topology::{LinkView, Reach};
+
+/// An event of the stream.
+#[derive(Clone, Debug)]
+pub(super) struct Hit {
+    pub(super) event: RawEvent,
+    /// For an event that lasts, the part during which a path held.
+    pub(super) felt: IntervalSet,
+}
+
+/// The homes where events of the reached entities may lie, ascending. Entities that are reached
+/// outside `window` only are passed over.
+pub(super) fn homes(reach: &Reach, links: &LinkView<'_>, window: &Interval) -> Result<Vec<u32>> {
+    let mut entities: SmallVec<[(u32, &IntervalSet); 8]> = reach
+        .entities
+        .iter()
+        .filter(|reached| reached.when.overlaps(window))
+        .map(|reached| (reached.entity, &reached.when))
+        .collect();
+    entities.sort_unstable_by_key(|(entity, _)| *entity);
+    let numbers: SmallVec<[u32; 8]> = entities.iter().map(|(entity, _)| *entity).collect();
+    let mut homes = numbers.to_vec();
+    for ((_, when), outgoing) in entities.iter().zip(links.outgoing_of(&numbers)?) {
+        let placed = outgoing.placements.iter().filter(|placement| {
+            let during = placement.during.intersect(window);
+            when.overlaps(&during)
+        });
+        homes.extend(placed.map(|placement| placement.home));
+    }
+    homes.sort_unstable();
+    homes.dedup();
+    Ok(homes)
+}
+
+/// All events at `homes` that pass `filter` and that `reach` reaches, in no order; an event with
+/// several homes comes once for each.
+pub(super) fn gather(
+    lookup: &Lookup,
+    view: &View,
+    homes: &[u32],
+    reach: &Reach,
+    filter: &Bound<'_>,
+    window: Interval,
+) -> Result<Vec<Hit>> {
+    let mut events: Vec<RawEvent> = Vec::new();
+    let mut scratch = Scratch::default();
+    let reading = Reading { store: &lookup.store, layouts: filter, during: window, wanted: filter };
+    let mut wanted_rows: SmallVec<[(&Segment, u32, [u8; 8]); 16]> = SmallVec::new();
+    for segment in view.segments.iter().filter(|segment| segment.overlaps(&window)) {
+        for &home in homes.iter().filter(|&&home| segment.homes.contains(home)) {
+            wanted_rows.push((segment, home, key::row(segment.meta.number, home)));
+        }
+    }
+    // Batched reads want ascending keys; merged segments have higher numbers than their neighbours.
+    wanted_rows.sort_unstable_by_key(|row| row.2);
+    let values = rows(lookup, &wanted_rows);
+    for ((segment, home, _), value) in wanted_rows.iter().zip(values) {
+        let value = value?.ok_or_else(|| {
+            Error::corrupt("row is missing").at(format!("home {home} of segment {}", segment.meta.number))
+        })?;
+        segment.read_home(*home, &value, &reading, &mut scratch, &mut events)?;
+    }
+    for (active, bound) in &view.actives {
+        for &home in homes {
+            use crate::codec::chunk::Wanted;
+            let wanted = |event: &RawEvent| filter.wants(event.time, event.shape, event.severity);
+            active.read_home(home, *bound, filter, wanted, &mut events)?;
+        }
+    }
+    let mut hits = Vec::with_capacity(events.len());
+    for event in events {
+        if let Some(felt) = presence(&event, reach, &window)
+            && filter.attributes_fit(&event)?
+        {
+            hits.push(Hit { event, felt });
+        }
+    }
+    Ok(hits)
+}
+
+type Value<'a> = Result<Option<Pinned<'a>>>;
+
+fn rows<'a>(lookup: &'a Lookup, wanted: &[(&Segment, u32, [u8; 8])]) -> SmallVec<[Value<'a>; 16]> {
+    match wanted {
+        [] => SmallVec::new(),
+        [(_, _, key)] => std::iter::once(lookup.store.get(Family::Rows, key)).collect(),
+        many => lookup.store.get_sorted(Family::Rows, many.iter().map(|row| &row.2[..])).into(),
+    }
+}
+
+/// `Some` when the event is in the stream: for an event that lasts, with the part of its presence
+/// during which some path to a subject held.
+pub(super) fn presence(event: &RawEvent, reach: &Reach, window: &Interval) -> Option<IntervalSet> {
+    let time = Timestamp::from_nanos(event.time);
+    let Some(end) = event.end else {
+        let reached = |subject: &u32| reach.get(*subject).is_some_and(|reached| reached.when.contains(time));
+        let inside = window.contains(time) && event.subjects.iter().any(reached);
+        return inside.then(IntervalSet::new);
+    };
+    let lasts = Interval::new(time, Timestamp::from_nanos(end));
+    let felt = event
+        .subjects
+        .iter()
+        .filter_map(|&subject| reach.get(subject))
+        .fold(IntervalSet::new(), |felt, reached| felt.union(&reached.when.clip(&lasts)));
+    felt.overlaps(window).then_some(felt)
+}

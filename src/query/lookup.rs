@@ -1,0 +1,79 @@
+//! From numbers back to text.
+
+use parking_lot::RwLockReadGuard;
+
+use crate::codec::raw::RawEvent;
+use crate::dictionary::TermTables;
+use crate::error::{Error, Result};
+use crate::model::{Entity, Event, Interval, Link, Severity, Text, Timestamp};
+use crate::segment::Lookup;
+use crate::topology::Edge;
+
+/// Turns numbers into text. Holds off new terms while it lives: keep it short.
+pub(super) struct Resolver<'a> {
+    lookup: &'a Lookup,
+    tables: RwLockReadGuard<'a, TermTables>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(lookup: &'a Lookup) -> Resolver<'a> {
+        Resolver { lookup, tables: lookup.terms.read() }
+    }
+
+    pub(super) fn tables(&self) -> &TermTables {
+        &self.tables
+    }
+
+    pub(super) fn entity(&self, number: u32) -> Result<Entity> {
+        self.lookup.names.entity(number, &self.tables)
+    }
+
+    pub(super) fn word(&self, number: u32) -> Result<Text> {
+        self.tables.word(number).cloned()
+    }
+
+    pub(super) fn event(&self, raw: &RawEvent) -> Result<Event> {
+        let entry = self.tables.shape(raw.shape)?;
+        let shape = &entry.shape;
+        let source = self.tables.word(shape.source)?.clone();
+        let kind = self.tables.word(shape.kind)?.clone();
+        let mut event = Event::new(Timestamp::from_nanos(raw.time), source, kind);
+        event.end = raw.end.map(Timestamp::from_nanos);
+        event.sequence = raw.sequence;
+        event.id = raw.id.clone();
+        if let Some(layer) = shape.layer.checked_sub(1) {
+            event.layer = Some(self.tables.word(layer)?.clone());
+        }
+        event.severity = Severity::new(raw.severity).map_err(|_| Error::corrupt("severity above 24"))?;
+        event.value = raw.value;
+        for &subject in &raw.subjects {
+            event.subjects.push(self.entity(subject)?);
+        }
+        for &entity in &raw.context {
+            event.context.push(self.entity(entity)?);
+        }
+        for (index, (&name, value)) in shape.attributes.iter().zip(&raw.values).enumerate() {
+            event.attributes.push((self.tables.word(name)?.clone(), self.tables.value(entry, index, value)?));
+        }
+        Ok(event)
+    }
+
+    /// The link that `edge` is when it leaves `from`.
+    pub(super) fn outgoing_link(&self, from: u32, edge: &Edge) -> Result<Link> {
+        self.link(from, edge.other, edge)
+    }
+
+    /// The link that `edge` is when it enters `to`.
+    pub(super) fn incoming_link(&self, to: u32, edge: &Edge) -> Result<Link> {
+        self.link(edge.other, to, edge)
+    }
+
+    fn link(&self, from: u32, to: u32, edge: &Edge) -> Result<Link> {
+        let mut link = Link::new(self.entity(from)?, self.word(edge.relation)?, self.entity(to)?);
+        link.source = self.word(edge.source)?;
+        let Interval { from, to } = edge.validity;
+        link.valid_from = (from != Timestamp::MIN).then_some(from);
+        link.valid_to = (to != Timestamp::MAX).then_some(to);
+        Ok(link)
+    }
+}

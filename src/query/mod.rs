@@ -1,0 +1,23 @@
+//! The read path: what did this customer live through, and why is this event there.
+//!
+//! Everything starts from a [`Snapshot`], which is owned and cheap. A stream is gathered in four
+//! steps: follow the links (`topology`), list the homes where events may lie, read those homes in
+//! the segments whose times matter, keep what a path held for and put it in order.
+
+mod answer;
+mod check;
+mod filter;
+mod gather;
+mod item;
+mod lookup;
+mod order;
+mod snapshot;
+mod stream;
+mod why;
+
+pub use answer::{CheckReport, EntityInfo, Links, SourceStats, Stats};
+pub(crate) use check::check;
+pub use item::{Cursor, StreamItem};
+pub use snapshot::{Customers, Snapshot};
+pub use stream::{Stream, StreamQuery};
+pub use why::{Path, Why, WhyNot};

@@ -1,0 +1,78 @@
+//! The total order of events: time, the source's own sequence number (none first), source, id.
+
+use std::cmp::Ordering;
+
+use crate::error::Result;
+use crate::model::Text;
+use crate::query::gather::Hit;
+use crate::query::lookup::Resolver;
+
+/// Sorts hits into the total order and drops the further copies of an event with several homes.
+///
+/// Most instants have one event; only within ties are source, id or content looked up.
+pub(super) fn sort(hits: &mut Vec<Hit>, resolver: &Resolver<'_>) -> Result<()> {
+    let key = |hit: &Hit| (hit.event.time, hit.event.sequence);
+    if !hits.is_sorted_by_key(key) {
+        hits.sort_by_key(key);
+    }
+    let mut at = 0;
+    while at + 1 < hits.len() {
+        let end = at + hits[at..].partition_point(|hit| key(hit) == key(&hits[at]));
+        if end - at > 1 {
+            let kept = sort_tie(hits, at, end, resolver)?;
+            at += kept;
+        } else {
+            at = end;
+        }
+    }
+    Ok(())
+}
+
+/// Sorts `hits[from..to]`, which tie, and returns how many stay.
+fn sort_tie(hits: &mut Vec<Hit>, from: usize, to: usize, resolver: &Resolver<'_>) -> Result<usize> {
+    // Copies are equal in every number: identities are unique, so equal content is the same event.
+    let mut distinct: Vec<Hit> = Vec::with_capacity(to - from);
+    for hit in hits.drain(from..to) {
+        if !distinct.iter().any(|kept| kept.event == hit.event) {
+            distinct.push(hit);
+        }
+    }
+    if distinct.len() > 1 {
+        let mut keyed = distinct
+            .into_iter()
+            .map(|hit| Ok((tie_key(&hit, resolver)?, hit)))
+            .collect::<Result<Vec<((Text, Text), Hit)>>>()?;
+        keyed.sort_by(|a, b| a.0.cmp(&b.0));
+        distinct = keyed.into_iter().map(|(_, hit)| hit).collect();
+    }
+    let kept = distinct.len();
+    hits.splice(from..from, distinct);
+    Ok(kept)
+}
+
+/// Source and id of a hit.
+fn tie_key(hit: &Hit, resolver: &Resolver<'_>) -> Result<(Text, Text)> {
+    let name = resolver.event(&hit.event)?.name();
+    Ok((name.source, name.id))
+}
+
+/// A place in the total order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) time: i64,
+    pub(crate) sequence: Option<u64>,
+    pub(crate) source: Text,
+    pub(crate) id: Text,
+}
+
+impl Place {
+    /// Compares a hit with this place, looking up source and id only if they decide.
+    pub(super) fn compare(&self, hit: &Hit, resolver: &Resolver<'_>) -> Result<Ordering> {
+        let coarse = (hit.event.time, hit.event.sequence).cmp(&(self.time, self.sequence));
+        if coarse != Ordering::Equal {
+            return Ok(coarse);
+        }
+        let (source, id) = tie_key(hit, resolver)?;
+        Ok((source, id).cmp(&(self.source.clone(), self.id.clone())))
+    }
+}

@@ -1,0 +1,311 @@
+//! Snapshots: where every question starts.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::codec::chunk::{Everything, Scratch};
+use crate::codec::key::{self, Side};
+use crate::codec::raw::{FIRST_OTHER, RawEvent};
+use crate::dictionary::parse_name;
+use crate::error::Result;
+use crate::model::{Entity, Event, EventName, Interval, Link, Text, Timestamp};
+use crate::query::answer::{EntityInfo, Links, SourceStats, Stats};
+use crate::query::lookup::Resolver;
+use crate::query::stream::StreamQuery;
+use crate::query::why::{self, Why};
+use crate::segment::{Lookup, NOWHERE, Reading, View, add_totals, identity, indexed_homes, load_counts, visit_instant};
+use crate::store::Family;
+use crate::topology::LinkView;
+
+/// The store as it was at one commit: owned, cheap to take and to clone, safe to send between
+/// threads. What it sees stays as it is while commits, seals and merges go on; what it holds back
+/// is disk space, so do not keep one for longer than its questions take.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) lookup: Arc<Lookup>,
+    pub(crate) view: Arc<View>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(lookup: Arc<Lookup>, view: Arc<View>) -> Snapshot {
+        Snapshot { lookup, view }
+    }
+
+    /// The number of the last commit that is visible.
+    pub fn commit(&self) -> u64 {
+        self.view.commit
+    }
+
+    /// Asks for the stream of the customer with this id (without its type).
+    pub fn stream(&self, customer: impl Into<Text>) -> StreamQuery {
+        StreamQuery::new(self.clone(), customer.into())
+    }
+
+    /// Why the event is in the customer's stream: all minimal paths of at most 8 links. If it is
+    /// not, the first relaxation that would put it there.
+    ///
+    /// # Errors
+    /// `NotFound` when the store knows no such customer or event.
+    pub fn why(&self, customer: impl Into<Text>, event: &EventName) -> Result<Why> {
+        why::why(self, &customer.into(), event)
+    }
+
+    /// The links of an entity, both ways, with effective validities: those valid at `at`, or all.
+    /// An unknown entity has none.
+    pub fn links(&self, entity: &Entity, at: Option<Timestamp>) -> Result<Links> {
+        let Some(number) = self.number(entity)? else { return Ok(Links::default()) };
+        let view = self.links_view();
+        let resolver = Resolver::new(&self.lookup);
+        let side = |side: Side| -> Result<Vec<Link>> {
+            let mut edges = Vec::new();
+            view.edges(number, side, &mut |edge| {
+                if at.is_none_or(|at| edge.validity.contains(at)) {
+                    edges.push(edge);
+                }
+                true
+            })?;
+            let mut links = edges
+                .iter()
+                .map(|edge| match side {
+                    Side::Incoming => resolver.incoming_link(number, edge),
+                    Side::Outgoing | Side::Placement => resolver.outgoing_link(number, edge),
+                })
+                .collect::<Result<Vec<Link>>>()?;
+            links.sort_unstable_by(|a, b| {
+                let key = |link: &Link| (link.relation.clone(), link.from.clone(), link.to.clone(), link.validity());
+                key(a).cmp(&key(b))
+            });
+            Ok(links)
+        };
+        Ok(Links { outgoing: side(Side::Outgoing)?, incoming: side(Side::Incoming)? })
+    }
+
+    /// What the store knows of an entity: `None` if no record ever named it.
+    pub fn entity(&self, entity: &Entity) -> Result<Option<EntityInfo>> {
+        let number = self.number(entity)?;
+        Ok(number.map(|number| EntityInfo { entity: entity.clone(), number, is_customer: number < FIRST_OTHER }))
+    }
+
+    /// The event of this name.
+    ///
+    /// Cost: microseconds for an event with an id; one without is named by its content and looked
+    /// for among all events of its instant, which reads whole segments.
+    pub fn event(&self, name: &EventName) -> Result<Option<Event>> {
+        match self.find_event(name)? {
+            Some(raw) => Resolver::new(&self.lookup).event(&raw).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The ids of all customers, in the order in which they were first mentioned.
+    pub fn customers(&self) -> Customers {
+        Customers { snapshot: self.clone(), page: Vec::new().into_iter(), next: Some(0) }
+    }
+
+    /// Counts of the store. Cost: proportional to the number of different kinds, not of events.
+    pub fn stats(&self) -> Result<Stats> {
+        let resolver = Resolver::new(&self.lookup);
+        let tables = resolver.tables();
+        let mut totals = (*self.view.totals).clone();
+        for (active, bound) in &self.view.actives {
+            add_totals(&mut totals, &active.totals_at(*bound, tables)?);
+        }
+        let counts = load_counts(&self.view.snapshot)?;
+        let mut stats = Stats {
+            events: totals.events,
+            events_without_customer_subject: totals.without_customer,
+            links: counts.links,
+            segments: self.view.segments.len() as u64,
+            unsealed_events: totals.events - self.view.totals.events,
+            disk_bytes: self.lookup.store.disk_bytes()?,
+            commits: self.view.commit,
+            ..Stats::default()
+        };
+        if totals.events > 0 {
+            stats.first = Some(Timestamp::from_nanos(totals.first));
+            stats.last = Some(Timestamp::from_nanos(totals.last));
+        }
+        for (number, count) in totals.severities.iter().enumerate().filter(|(_, count)| **count > 0) {
+            stats.severities.insert(number as u8, *count);
+        }
+        for (number, count) in totals.shapes.iter().enumerate().filter(|(_, count)| count.events > 0) {
+            let shape = &tables.shape(number as u32)?.shape;
+            *stats.kinds.entry(resolver.word(shape.kind)?).or_default() += count.events;
+            if let Some(layer) = shape.layer.checked_sub(1) {
+                *stats.layers.entry(resolver.word(layer)?).or_default() += count.events;
+            }
+            let none = SourceStats { events: 0, last_event: Timestamp::MIN, last_commit: 0 };
+            let source = stats.sources.entry(resolver.word(shape.source)?).or_insert(none);
+            source.events += count.events;
+            source.last_event = source.last_event.max(Timestamp::from_nanos(count.last));
+            source.last_commit = source.last_commit.max(count.last_commit);
+        }
+        for (kind, count) in counts.entities.iter().enumerate().filter(|(_, count)| **count > 0) {
+            stats.entities.insert(resolver.word(kind as u32)?, *count);
+        }
+        stats.customers = stats.entities.get(self.lookup.customer_type.as_str()).copied().unwrap_or(0);
+        Ok(stats)
+    }
+
+    pub(super) fn links_view(&self) -> LinkView<'_> {
+        LinkView::new(&self.view.snapshot, &self.lookup.links, self.view.commit)
+    }
+
+    pub(super) fn customer_number(&self, id: &str) -> Result<Option<u32>> {
+        self.number_of(&self.lookup.customer_type, id)
+    }
+
+    fn number(&self, entity: &Entity) -> Result<Option<u32>> {
+        self.number_of(&entity.kind, &entity.id)
+    }
+
+    fn number_of(&self, kind: &str, id: &str) -> Result<Option<u32>> {
+        let kind = self.lookup.terms.read().number_of(kind);
+        match kind {
+            Some(kind) => self.lookup.names.number(kind, id, &self.view.snapshot),
+            None => Ok(None),
+        }
+    }
+
+    /// The event of this name, in numbers.
+    pub(super) fn find_event(&self, name: &EventName) -> Result<Option<RawEvent>> {
+        let resolver = Resolver::new(&self.lookup);
+        let tables = resolver.tables();
+        let Some(source) = tables.number_of(&name.source) else { return Ok(None) };
+        let time = name.time.as_nanos();
+        let mut found = None;
+        let given = RawEvent { time, id: Some(name.id.clone()), ..RawEvent::default() };
+        let wanted = identity(&given, source, &[]);
+        for (active, bound) in &self.view.actives {
+            active.find_identity_below(wanted, *bound, tables, |event| {
+                if is_named(tables, event, source, name) {
+                    found = Some(event.clone());
+                }
+                found.is_some()
+            })?;
+        }
+        for seal in self.view.seals.iter().filter(|seal| seal.first <= time && time <= seal.last) {
+            if found.is_some() {
+                break;
+            }
+            let homes = indexed_homes(&self.lookup.store, seal, wanted)?;
+            visit_instant(&self.lookup.store, tables, &self.view.segments, &homes, time, &mut |event| {
+                if is_named(tables, event, source, name) {
+                    found = Some(event.clone());
+                }
+            })?;
+        }
+        if found.is_none() && is_content_hash(&name.id) {
+            return self.find_by_content(name, &resolver);
+        }
+        Ok(found)
+    }
+
+    /// Looks at every event of the instant.
+    fn find_by_content(&self, name: &EventName, resolver: &Resolver<'_>) -> Result<Option<RawEvent>> {
+        let during = Interval::new(name.time, name.time.saturating_add(1));
+        let mut candidates = Vec::new();
+        for (active, bound) in &self.view.actives {
+            active.read_instant(name.time.as_nanos(), *bound, resolver.tables(), &mut candidates)?;
+        }
+        let reading =
+            Reading { store: &self.lookup.store, layouts: resolver.tables(), during, wanted: &Everything };
+        let mut scratch = Scratch::default();
+        for segment in self.view.segments.iter().filter(|segment| segment.overlaps(&during)) {
+            let mut events = Vec::new();
+            for home in segment.homes.iter().chain([NOWHERE]) {
+                let key = key::row(segment.meta.number, home);
+                if let Some(value) = self.lookup.store.get(Family::Rows, &key)? {
+                    events.clear();
+                    segment.read_home(home, &value, &reading, &mut scratch, &mut events)?;
+                    candidates.extend(events.drain(..).filter(|event| event.time == name.time.as_nanos()));
+                }
+            }
+        }
+        for candidate in candidates {
+            if candidate.id.is_none() && resolver.event(&candidate)?.name() == *name {
+                return Ok(Some(candidate));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn is_named(tables: &crate::dictionary::TermTables, event: &RawEvent, source: u32, name: &EventName) -> bool {
+    event.id.as_ref() == Some(&name.id)
+        && event.time == name.time.as_nanos()
+        && tables.shape(event.shape).is_ok_and(|entry| entry.shape.source == source)
+}
+
+fn is_content_hash(id: &str) -> bool {
+    id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("commit", &self.view.commit).finish_non_exhaustive()
+    }
+}
+
+/// The ids of all customers; see [`Snapshot::customers`]. After an error it yields nothing more.
+pub struct Customers {
+    snapshot: Snapshot,
+    page: std::vec::IntoIter<Text>,
+    next: Option<u32>,
+}
+
+/// Customers read at once.
+const PAGE: usize = 1024;
+
+impl Iterator for Customers {
+    type Item = Result<Text>;
+
+    fn next(&mut self) -> Option<Result<Text>> {
+        loop {
+            if let Some(id) = self.page.next() {
+                return Some(Ok(id));
+            }
+            let from = self.next?;
+            match self.read_page(from) {
+                Ok((page, next)) => {
+                    self.page = page.into_iter();
+                    self.next = next;
+                }
+                Err(error) => {
+                    self.next = None;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl Customers {
+    fn read_page(&self, from: u32) -> Result<(Vec<Text>, Option<u32>)> {
+        self.snapshot.view.snapshot.with_cursor(Family::Numbers, |cursor| {
+            let mut page = Vec::with_capacity(PAGE);
+            let mut next = None;
+            let mut entry = cursor.seek(&key::number(from))?;
+            while let Some((key, value)) = entry {
+                let number = key::parse_number(key)?;
+                if number >= FIRST_OTHER {
+                    next = None;
+                    break;
+                }
+                if page.len() == PAGE {
+                    next = Some(number);
+                    break;
+                }
+                page.push(parse_name(value)?.1);
+                entry = cursor.advance()?;
+            }
+            Ok((page, next))
+        })
+    }
+}
+
+impl fmt::Debug for Customers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Customers").finish_non_exhaustive()
+    }
+}

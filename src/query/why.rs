@@ -1,0 +1,248 @@
+//! Why an event is in a stream, and why not.
+
+use std::collections::HashSet;
+
+use crate::codec::key::{Side, Statement};
+use crate::codec::raw::FIRST_OTHER;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Event, EventName, Interval, IntervalSet, Link, Timestamp};
+use crate::query::item::lasts;
+use crate::query::lookup::Resolver;
+use crate::query::snapshot::Snapshot;
+use crate::topology::{Edge, Facts, LinkView, NumberPath};
+
+/// Links followed by [`Snapshot::why`], as by a stream that does not say otherwise.
+const MAX_HOPS: u32 = 8;
+/// Links followed to find out whether a longer path exists.
+const FAR_HOPS: u32 = 32;
+
+/// A chain of links from a customer to a subject of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Path {
+    /// The links, from the customer on, each with its effective validity. None when the customer is
+    /// the subject.
+    pub steps: Vec<Link>,
+    /// The subject at its end.
+    pub subject: crate::Entity,
+    /// The first interval during which all links held together while the event was present.
+    pub validity: Interval,
+}
+
+/// Why an event is in a customer's stream, or why not.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Why {
+    /// The event.
+    pub event: Event,
+    /// All minimal paths, shortest first; none when the event is not in the stream.
+    pub paths: Vec<Path>,
+    /// When there is no path: the first relaxation that would make one.
+    pub why_not: Option<WhyNot>,
+}
+
+/// The first relaxation that would connect an event to a customer, tried in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhyNot {
+    /// A path exists at other times: `blocking` is its first link that did not hold while the event
+    /// was present, or, if each held at some time, the first that did not hold together with those before.
+    OtherTime {
+        /// The path; its validity is that of the blocking link.
+        path: Path,
+        /// The link that stands in the way.
+        blocking: Link,
+    },
+    /// A path exists, but it is longer than streams follow.
+    MoreHops {
+        /// Links on the path.
+        hops: u32,
+        /// The path.
+        path: Path,
+    },
+    /// A path existed until a link of it was retracted.
+    Retracted {
+        /// The path, with the retracted link as it was added.
+        path: Path,
+        /// The link that was retracted.
+        blocking: Link,
+    },
+    /// Nothing would connect them.
+    NoPath,
+}
+
+/// All minimal paths to any of `subjects` during `during`.
+pub(super) fn paths(
+    snapshot: &Snapshot,
+    customer: u32,
+    subjects: &[u32],
+    during: &IntervalSet,
+    max_hops: u32,
+) -> Result<Vec<Path>> {
+    let links = snapshot.links_view();
+    let resolver = Resolver::new(&snapshot.lookup);
+    let mut found = Vec::new();
+    for &subject in subjects {
+        for path in crate::topology::paths(&links, customer, subject, during, max_hops)? {
+            found.push(resolve(&resolver, &path, subject)?);
+        }
+    }
+    found.sort_by_key(|path: &Path| path.steps.len());
+    Ok(found)
+}
+
+fn resolve(resolver: &Resolver<'_>, path: &NumberPath, subject: u32) -> Result<Path> {
+    let steps = path.steps.iter().map(|(from, edge)| resolver.outgoing_link(*from, edge)).collect::<Result<_>>()?;
+    Ok(Path { steps, subject: resolver.entity(subject)?, validity: path.validity })
+}
+
+/// Answers [`Snapshot::why`].
+pub(super) fn why(snapshot: &Snapshot, customer: &str, name: &EventName) -> Result<Why> {
+    let number = snapshot
+        .customer_number(customer)?
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no {} `{customer}`", snapshot.lookup.customer_type)))?;
+    let raw = snapshot
+        .find_event(name)?
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no event `{name}`")))?;
+    let event = Resolver::new(&snapshot.lookup).event(&raw)?;
+    let present = lasts(&raw);
+    let found = paths(snapshot, number, &raw.subjects, &present.into(), MAX_HOPS)?;
+    let why_not = if found.is_empty() { Some(why_not(snapshot, number, &raw.subjects, present)?) } else { None };
+    Ok(Why { event, paths: found, why_not })
+}
+
+fn why_not(snapshot: &Snapshot, customer: u32, subjects: &[u32], present: Interval) -> Result<WhyNot> {
+    let links = snapshot.links_view();
+    let resolver = Resolver::new(&snapshot.lookup);
+    let first = |facts: &dyn Fn(u32) -> Result<Vec<NumberPath>>| -> Result<Option<(u32, NumberPath)>> {
+        for &subject in subjects {
+            if let Some(path) = facts(subject)?.into_iter().next() {
+                return Ok(Some((subject, path)));
+            }
+        }
+        Ok(None)
+    };
+    let always = IntervalSet::all();
+    let during = IntervalSet::from(present);
+
+    let timeless = Timeless(&links);
+    let ignoring_time = |subject| crate::topology::paths(&timeless, customer, subject, &always, MAX_HOPS);
+    if let Some((subject, path)) = first(&ignoring_time)? {
+        let (path, blocking) = blocked(&links, path, present)?;
+        let blocking = resolver.outgoing_link(blocking.0, &blocking.1)?;
+        return Ok(WhyNot::OtherTime { path: resolve(&resolver, &path, subject)?, blocking });
+    }
+    let farther = |subject| crate::topology::paths(&links, customer, subject, &during, FAR_HOPS);
+    if let Some((subject, path)) = first(&farther)? {
+        return Ok(WhyNot::MoreHops { hops: path.steps.len() as u32, path: resolve(&resolver, &path, subject)? });
+    }
+    let withdrawn = Withdrawn(&links);
+    let with_retracted = |subject| crate::topology::paths(&withdrawn, customer, subject, &during, MAX_HOPS);
+    if let Some((subject, path)) = first(&with_retracted)? {
+        for (from, edge) in &path.steps {
+            let mut stands = false;
+            links.outgoing(&[*from], &mut |_, known| stands |= known == *edge)?;
+            if !stands {
+                let blocking = resolver.outgoing_link(*from, edge)?;
+                return Ok(WhyNot::Retracted { path: resolve(&resolver, &path, subject)?, blocking });
+            }
+        }
+    }
+    Ok(WhyNot::NoPath)
+}
+
+/// Gives each step of a path found without regard to time the validity that is nearest to `present`,
+/// and names the step that blocks.
+fn blocked(links: &LinkView<'_>, mut path: NumberPath, present: Interval) -> Result<(NumberPath, (u32, Edge))> {
+    let mut held = IntervalSet::from(present);
+    let mut blocking: Option<(u32, Edge)> = None;
+    for (from, step) in &mut path.steps {
+        let mut nearest: Option<Edge> = None;
+        let mut during = IntervalSet::new();
+        links.outgoing(&[*from], &mut |_, edge| {
+            if (edge.relation, edge.other) != (step.relation, step.other) {
+                return;
+            }
+            during = during.union(&held.clip(&edge.validity));
+            if nearest.is_none_or(|known| distance(&edge, present) < distance(&known, present)) {
+                nearest = Some(edge);
+            }
+        })?;
+        if let Some(edge) = nearest {
+            *step = edge;
+        }
+        if during.is_empty() && blocking.is_none() {
+            blocking = Some((*from, *step));
+        }
+        held = during;
+    }
+    let last = path.steps.last().copied().ok_or_else(|| Error::invalid("a path without links blocks nothing"))?;
+    let blocking = blocking.unwrap_or(last);
+    path.validity = blocking.1.validity;
+    Ok((path, blocking))
+}
+
+/// How far a validity is from `present`, in nanoseconds.
+fn distance(edge: &Edge, present: Interval) -> i128 {
+    let nanos = |time: Timestamp| i128::from(time.as_nanos());
+    let before = nanos(present.from) - nanos(edge.validity.to) + 1;
+    let after = nanos(edge.validity.from) - nanos(present.to) + 1;
+    before.max(after).max(0)
+}
+
+/// Links as if each held for ever.
+struct Timeless<'a>(&'a LinkView<'a>);
+
+impl Facts for Timeless<'_> {
+    fn outgoing(&self, entities: &[u32], found: &mut dyn FnMut(usize, Edge)) -> Result<()> {
+        self.0.outgoing(entities, &mut |index, edge| found(index, Edge { validity: Interval::ALL, ..edge }))
+    }
+}
+
+/// Links as if none had been retracted.
+struct Withdrawn<'a>(&'a LinkView<'a>);
+
+impl Facts for Withdrawn<'_> {
+    fn outgoing(&self, entities: &[u32], found: &mut dyn FnMut(usize, Edge)) -> Result<()> {
+        for (index, &entity) in entities.iter().enumerate() {
+            let mut statements: Vec<_> =
+                self.0.statements(entity, Side::Outgoing)?.into_iter().map(|(stated, _)| stated).collect();
+            statements.retain(|stated| stated.0.statement != Statement::Retract);
+            crate::topology::effective(&statements, &mut |edge| found(index, edge));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a customer other than `customer` depends on `entity` at `at`, over at most `max_hops` links.
+pub(super) fn has_other_customer(
+    snapshot: &Snapshot,
+    entity: u32,
+    customer: u32,
+    at: Timestamp,
+    max_hops: u32,
+) -> Result<bool> {
+    let links = snapshot.links_view();
+    let mut seen = HashSet::from([entity]);
+    let mut frontier = vec![entity];
+    let mut other = false;
+    for _ in 0..max_hops {
+        let mut next = Vec::new();
+        for &entity in &frontier {
+            links.edges(entity, Side::Incoming, &mut |edge| {
+                if edge.validity.contains(at) {
+                    other |= edge.other < FIRST_OTHER && edge.other != customer;
+                    if seen.insert(edge.other) {
+                        next.push(edge.other);
+                    }
+                }
+                !other
+            })?;
+            if other {
+                return Ok(true);
+            }
+        }
+        frontier = next;
+    }
+    Ok(false)
+}

@@ -1,0 +1,134 @@
+//! Merges neighbouring sealed segments into one.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use crate::codec::chunk::{Everything, Scratch};
+use crate::codec::key;
+use crate::codec::raw::RawEvent;
+use crate::codec::record::SegmentMeta;
+use crate::dictionary::Terms;
+use crate::error::{Error, Result};
+use crate::model::Interval;
+use crate::segment::rows::RowWriter;
+use crate::segment::sealed::{Reading, Segment, put_homes};
+use crate::store::{Batch, Cursor, Family, Store};
+
+/// Segments of one level that make one of the next.
+const FAN_IN: usize = 4;
+/// Rows beyond which segments are left as they are.
+const MERGED_ROWS_MAX: u64 = 1 << 30;
+
+/// The neighbouring segments to merge next, as a range of `segments` (in order of sealing): the
+/// oldest run of [`FAN_IN`] of one level. A tiered policy: each event is rewritten once a level.
+pub(crate) fn pick(segments: &[Arc<Segment>]) -> Option<std::ops::Range<usize>> {
+    (0..segments.len().saturating_sub(FAN_IN - 1)).map(|from| from..from + FAN_IN).find(|run| {
+        let run = &segments[run.clone()];
+        let rows: u64 = run.iter().map(|segment| segment.meta.rows).sum();
+        run.iter().all(|segment| segment.meta.level == run[0].meta.level) && rows <= MERGED_ROWS_MAX
+    })
+}
+
+/// Writes segment `number` out of `inputs`, which stay. `go_on` is asked between homes and may wait;
+/// when it says no, `None` is returned and nothing was taken in.
+pub(crate) fn merge(
+    store: &Store,
+    terms: &Terms,
+    inputs: &[Arc<Segment>],
+    number: u32,
+    batch: &mut Batch,
+    mut go_on: impl FnMut() -> bool,
+) -> Result<Option<(SegmentMeta, RoaringBitmap)>> {
+    const ASK_EVERY: u32 = 1024;
+    let first = inputs.iter().map(|segment| segment.meta.first).min().expect("a merge has inputs");
+    let first_commit = inputs.iter().map(|segment| segment.meta.first_commit).min().expect("a merge has inputs");
+    let rows = store.table_writer(Family::Rows, &format!("rows-{number}"))?;
+    let mut writer = RowWriter::new(rows, number, first, first_commit);
+    let mut sources = inputs.iter().map(|segment| Source::open(store, segment)).collect::<Result<Vec<_>>>()?;
+    let mut events: Vec<RawEvent> = Vec::new();
+    let mut scratch = Scratch::default();
+    let mut asked = 0u32;
+    while let Some(home) = sources.iter().filter_map(|source| source.home).min() {
+        asked = asked.wrapping_add(1);
+        if asked.is_multiple_of(ASK_EVERY) && !go_on() {
+            return Ok(None);
+        }
+        events.clear();
+        for source in sources.iter_mut().filter(|source| source.home == Some(home)) {
+            source.take(store, terms, &mut scratch, &mut events)?;
+        }
+        if !events.is_sorted_by_key(|event| event.time) {
+            events.sort_by_key(|event| event.time);
+        }
+        writer.home(home, &events)?;
+    }
+    drop(sources);
+    let (files, homes, rows) = writer.finish()?;
+    let expected: u64 = inputs.iter().map(|segment| segment.meta.rows).sum();
+    if rows != expected {
+        return Err(Error::corrupt(format!("segments of {expected} rows held {rows}")).at("merge"));
+    }
+    store.ingest(Family::Rows, files)?;
+    put_homes(store, batch, number, &homes);
+    let segment = SegmentMeta {
+        number,
+        level: inputs[0].meta.level + 1,
+        rows,
+        first,
+        until: inputs.iter().map(|segment| segment.meta.until).max().expect("a merge has inputs"),
+        first_commit,
+        last_commit: inputs.iter().map(|segment| segment.meta.last_commit).max().expect("a merge has inputs"),
+    };
+    Ok(Some((segment, homes)))
+}
+
+/// One input, walked home by home.
+struct Source<'a> {
+    segment: &'a Segment,
+    cursor: Cursor<'a>,
+    home: Option<u32>,
+}
+
+impl<'a> Source<'a> {
+    fn open(store: &'a Store, segment: &'a Segment) -> Result<Source<'a>> {
+        let mut cursor = store.cursor(Family::Rows, true);
+        cursor.seek(&key::row(segment.meta.number, 0))?;
+        let mut source = Source { segment, cursor, home: None };
+        source.look()?;
+        Ok(source)
+    }
+
+    /// Sets `home` from the row under the cursor.
+    fn look(&mut self) -> Result<()> {
+        self.home = match self.cursor.entry()? {
+            Some((key, _)) => match key::parse_row(key)? {
+                (segment, home, None) if segment == self.segment.meta.number => Some(home),
+                (segment, _, Some(_)) if segment == self.segment.meta.number => {
+                    return Err(Error::corrupt("chunk without its directory").at(format!("segment {segment}")));
+                }
+                _ => None,
+            },
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Appends the events of the current home and goes to the next.
+    fn take(&mut self, store: &Store, terms: &Terms, scratch: &mut Scratch, events: &mut Vec<RawEvent>) -> Result<()> {
+        let Some(home) = self.home else { return Ok(()) };
+        if let Some((_, value)) = self.cursor.entry()? {
+            let tables = terms.read();
+            let reading = Reading { store, layouts: &*tables, during: Interval::ALL, wanted: &Everything };
+            self.segment.read_home(home, value, &reading, scratch, events)?;
+        }
+        // Chunks of a directory lie behind it; they were read through it.
+        loop {
+            match self.cursor.advance()? {
+                Some((key, _)) if key.len() > 8 && key::parse_row(key)?.1 == home => {}
+                _ => break,
+            }
+        }
+        self.look()
+    }
+}

@@ -1,0 +1,138 @@
+//! A sealed segment: its description, its set of homes, and how a home's events are read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::channel::Sender;
+use roaring::RoaringBitmap;
+
+use crate::codec::chunk::{self, ChunkBase, Row, Scratch, Wanted};
+use crate::codec::key;
+use crate::codec::raw::{Layouts, RawEvent};
+use crate::codec::record::{self, SegmentMeta};
+use crate::error::{Error, Result};
+use crate::model::Interval;
+use crate::store::{Batch, Family, Store};
+
+/// A handle on a sealed segment. When the segment was merged away and the last view lets go of it,
+/// its number goes to whoever drops its rows.
+pub(crate) struct Segment {
+    pub(crate) meta: SegmentMeta,
+    pub(crate) homes: RoaringBitmap,
+    retired: AtomicBool,
+    graveyard: Sender<u32>,
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if self.retired.load(Ordering::Acquire) {
+            // Nobody listens any more when the store is closing; the next open finds the garbage.
+            let _ = self.graveyard.send(self.meta.number);
+        }
+    }
+}
+
+/// What reading needs besides the segment.
+pub(crate) struct Reading<'a, L: Layouts + ?Sized, W: Wanted> {
+    pub(crate) store: &'a Store,
+    pub(crate) layouts: &'a L,
+    /// Instants at which presences matter.
+    pub(crate) during: Interval,
+    pub(crate) wanted: &'a W,
+}
+
+impl Segment {
+    pub(crate) fn new(meta: SegmentMeta, homes: RoaringBitmap, graveyard: Sender<u32>) -> Segment {
+        Segment { meta, homes, retired: AtomicBool::new(false), graveyard }
+    }
+
+    /// Opens a listed segment.
+    pub(crate) fn open(store: &Store, meta: SegmentMeta, graveyard: Sender<u32>) -> Result<Segment> {
+        let place = || format!("homes of segment {}", meta.number);
+        let bytes = store.get(Family::Meta, &homes_key(meta.number))?;
+        let bytes = bytes.ok_or_else(|| Error::corrupt("missing").at(place()))?;
+        let mut rest = &bytes[..];
+        let homes = RoaringBitmap::deserialize_from(&mut rest)
+            .map_err(|cause| Error::corrupt("not a set of homes").because(cause).at(place()))?;
+        if !rest.is_empty() || homes.len() > meta.rows {
+            return Err(Error::corrupt("set of homes does not fit its segment").at(place()));
+        }
+        Ok(Segment::new(meta, homes, graveyard))
+    }
+
+    /// Says that the rows may go once nobody reads them.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether some presence in the segment may touch `during`.
+    pub(crate) fn overlaps(&self, during: &Interval) -> bool {
+        self.meta.first < during.to.as_nanos() && during.from.as_nanos() < self.meta.until
+    }
+
+    pub(crate) fn base(&self, home: u32) -> ChunkBase {
+        ChunkBase { home, time: self.meta.first, commit: self.meta.first_commit }
+    }
+
+    /// Appends the wanted events of `home` to `events`, in ascending time. `value` is what stands
+    /// under the home's key.
+    pub(crate) fn read_home<L: Layouts + ?Sized, W: Wanted>(
+        &self,
+        home: u32,
+        value: &[u8],
+        reading: &Reading<'_, L, W>,
+        scratch: &mut Scratch,
+        events: &mut Vec<RawEvent>,
+    ) -> Result<()> {
+        let place = |error: Error| error.at(format!("row of home {home} in segment {}", self.meta.number));
+        let base = self.base(home);
+        match chunk::decode_row(value, base).map_err(place)? {
+            Row::Chunk(bytes) => {
+                chunk::decode(bytes, base, reading.layouts, reading.wanted, scratch, events).map_err(place)
+            }
+            Row::Directory(directory) => {
+                for (number, span) in directory.0.iter().enumerate() {
+                    let outside =
+                        span.until <= reading.during.from.as_nanos() || span.first >= reading.during.to.as_nanos();
+                    if outside {
+                        continue;
+                    }
+                    let key = key::chunk(self.meta.number, home, number as u32);
+                    let bytes = reading.store.get(Family::Rows, &key)?;
+                    let bytes = bytes.ok_or_else(|| place(Error::corrupt(format!("chunk {number} is missing"))))?;
+                    chunk::decode(&bytes, base, reading.layouts, reading.wanted, scratch, events).map_err(place)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `meta` key of a segment's set of homes.
+pub(crate) fn homes_key(segment: u32) -> [u8; 10] {
+    numbered(b"homes/", segment)
+}
+
+/// `meta` key of the wall times of the commits of a seal.
+pub(super) fn commits_key(seal: u32) -> [u8; 10] {
+    numbered(b"times/", seal)
+}
+
+fn numbered(prefix: &[u8; 6], number: u32) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[..6].copy_from_slice(prefix);
+    key[6..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Puts the set of homes of a new segment.
+pub(super) fn put_homes(store: &Store, batch: &mut Batch, segment: u32, homes: &RoaringBitmap) {
+    let mut bytes = Vec::with_capacity(homes.serialized_size());
+    homes.serialize_into(&mut bytes).expect("memory takes any bitmap");
+    batch.put(store, Family::Meta, &homes_key(segment), &bytes);
+}
+
+/// Wall times of the commits of one seal: the first commit's number, then each commit's time.
+pub(crate) fn load_commit_times(store: &Arc<Store>, seal: u32) -> Result<Option<(u64, Vec<i64>)>> {
+    store.get(Family::Meta, &commits_key(seal))?.map(|bytes| record::decode(&bytes)).transpose()
+}

@@ -1,0 +1,15 @@
+//! RocksDB, and nothing above this folder names it: families and their settings, atomic batches,
+//! snapshots that own their database, sorted files written outside and taken in, the lock.
+//!
+//! It knows keys and values as bytes only.
+
+mod families;
+mod lock;
+mod rocks;
+mod snapshot;
+mod table;
+
+pub(crate) use families::Family;
+pub(crate) use rocks::{Batch, CacheSizes, Pinned, Store};
+pub(crate) use snapshot::{Cursor, StoreSnapshot};
+pub(crate) use table::TableWriter;

@@ -1,0 +1,211 @@
+//! The database handle: open, read, write, take in sorted files, drop them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    Cache, ColumnFamilyDescriptor, DBPinnableSlice, DBRecoveryMode, DBWithThreadMode, IngestExternalFileOptions,
+    LogLevel, Options, ReadOptions, SingleThreaded, WriteBatch, WriteOptions,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::families::Family;
+use crate::store::lock::DirectoryLock;
+use crate::store::snapshot::Cursor;
+use crate::store::table::TableWriter;
+
+pub(super) type Rocks = DBWithThreadMode<SingleThreaded>;
+
+/// A value that stays where RocksDB has it.
+pub(crate) type Pinned<'a> = DBPinnableSlice<'a>;
+
+/// Memory the store may use besides what passes through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CacheSizes {
+    pub(crate) block_bytes: usize,
+}
+
+/// A RocksDB database with our families, locked against others.
+pub(crate) struct Store {
+    pub(super) rocks: Rocks,
+    staging: PathBuf,
+    directory: PathBuf,
+    cache: Cache,
+    // Dropped last: nobody else may open while RocksDB closes.
+    _lock: DirectoryLock,
+}
+
+/// Files written outside and not yet taken in live here; wiped at open.
+const STAGING: &str = "staging";
+/// RocksDB's own files.
+const DATABASE: &str = "db";
+
+impl Store {
+    pub(crate) fn open(path: &Path, create: bool, sizes: CacheSizes) -> Result<Store> {
+        let lock = DirectoryLock::acquire(path, create)?;
+        let directory = lock.directory().to_path_buf();
+        let staging = directory.join(STAGING);
+        if staging.exists() {
+            fs::remove_dir_all(&staging)?;
+        }
+        fs::create_dir(&staging)?;
+
+        let cache = Cache::new_lru_cache(sizes.block_bytes);
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        // A torn tail of the newest log is what a crash leaves; damage before it is an error.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_max_total_wal_size(512 << 20);
+        options.set_max_background_jobs(2);
+        options.set_max_open_files(512);
+        options.set_bytes_per_sync(1 << 20);
+        options.set_keep_log_file_num(4);
+        options.set_max_log_file_size(4 << 20);
+        options.set_log_level(LogLevel::Error);
+        let families = Family::all().map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(&cache)));
+        let rocks = Rocks::open_cf_descriptors(&options, directory.join(DATABASE), families)
+            .map_err(|cause| failure(cause, "open"))?;
+        Ok(Store { rocks, staging, directory, cache, _lock: lock })
+    }
+
+    pub(super) fn handle(&self, family: Family) -> &rocksdb::ColumnFamily {
+        self.rocks.cf_handle(family.name()).expect("every family is opened with the store")
+    }
+
+    /// The newest value of `key`.
+    pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Pinned<'_>>> {
+        self.rocks.get_pinned_cf(self.handle(family), key).map_err(|cause| failure(cause, family.name()))
+    }
+
+    /// The newest values of sorted `keys`, in their order. Cheaper than one by one.
+    pub(crate) fn get_sorted<'k>(
+        &self,
+        family: Family,
+        keys: impl ExactSizeIterator<Item = &'k [u8]>,
+    ) -> Vec<Result<Option<Pinned<'_>>>> {
+        self.rocks
+            .batched_multi_get_cf(self.handle(family), keys, true)
+            .into_iter()
+            .map(|value| value.map_err(|cause| failure(cause, family.name())))
+            .collect()
+    }
+
+    /// A cursor over the newest rows. `once` leaves the block cache alone.
+    pub(crate) fn cursor(&self, family: Family, once: bool) -> Cursor<'_> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(!once);
+        if once {
+            options.set_readahead_size(1 << 20);
+        }
+        Cursor::new(self.rocks.raw_iterator_cf_opt(self.handle(family), options), family)
+    }
+
+    /// Writes a batch atomically; with `sync`, it is on the disk when this returns.
+    pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<()> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.rocks.write_opt(batch.0, &options).map_err(|cause| failure(cause, "write"))
+    }
+
+    /// A new sorted file to fill; it becomes part of the store with [`Store::ingest`].
+    pub(crate) fn table_writer(&self, family: Family, name: &str) -> Result<TableWriter> {
+        TableWriter::create(family, self.staging.join(name), &self.cache)
+    }
+
+    /// Takes in finished files of one family: all of them or none, durable on return.
+    pub(crate) fn ingest(&self, family: Family, files: Vec<PathBuf>) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        // Keys taken in never overlap the memtable; if they did, an error beats a stall.
+        options.set_allow_blocking_flush(false);
+        self.rocks
+            .ingest_external_file_cf_opts(self.handle(family), &options, files.clone())
+            .map_err(|cause| failure(cause, family.name()))?;
+        for file in files {
+            // Moving links the file into the database; the staged name may remain.
+            let _ = fs::remove_file(file);
+        }
+        Ok(())
+    }
+
+    /// Removes every key in `[from, to)` that no reader needs any more: whole files first, then
+    /// what is left. Older snapshots may lose these rows.
+    pub(crate) fn drop_range(&self, family: Family, from: &[u8], to: &[u8]) -> Result<()> {
+        let handle = self.handle(family);
+        self.rocks.delete_file_in_range_cf(handle, from, to).map_err(|cause| failure(cause, family.name()))?;
+        let mut cursor = self.cursor(family, true);
+        if cursor.seek(from)?.is_some_and(|(key, _)| key < to) {
+            drop(cursor);
+            self.rocks.delete_range_cf(handle, from, to).map_err(|cause| failure(cause, family.name()))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of live files and of the write-ahead log. The directory is listed at each call.
+    pub(crate) fn disk_bytes(&self) -> Result<u64> {
+        let mut total = 0;
+        for entry in fs::read_dir(self.directory.join(DATABASE))? {
+            // A file may be gone between listing and asking.
+            if let Ok(metadata) = entry?.metadata() {
+                total += metadata.len();
+            }
+        }
+        Ok(total)
+    }
+
+    /// Waits until RocksDB has nothing to flush or compact.
+    pub(crate) fn wait_for_compaction(&self) -> Result<()> {
+        let mut options = rocksdb::WaitForCompactOptions::default();
+        options.set_flush(false);
+        self.rocks.wait_for_compact(&options).map_err(|cause| failure(cause, "compaction"))
+    }
+
+    /// Writes all memtables out, so that the log on disk can go.
+    pub(crate) fn flush_memtables(&self) -> Result<()> {
+        for family in Family::all() {
+            self.rocks.flush_cf(self.handle(family)).map_err(|cause| failure(cause, family.name()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes that happen together or not at all.
+#[derive(Default)]
+pub(crate) struct Batch(WriteBatch);
+
+impl Batch {
+    pub(crate) fn put(&mut self, store: &Store, family: Family, key: &[u8], value: &[u8]) {
+        self.0.put_cf(store.handle(family), key, value);
+    }
+
+    pub(crate) fn delete(&mut self, store: &Store, family: Family, key: &[u8]) {
+        self.0.delete_cf(store.handle(family), key);
+    }
+
+    /// Deletes `[from, to)`.
+    pub(crate) fn delete_range(&mut self, store: &Store, family: Family, from: &[u8], to: &[u8]) {
+        self.0.delete_range_cf(store.handle(family), from, to);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Turns RocksDB's error, which is a text with a prefix, into ours. Texts of corruption may carry
+/// key bytes, so only the kind of the error is passed on in the message.
+pub(super) fn failure(cause: rocksdb::Error, place: &str) -> Error {
+    let text = cause.as_ref();
+    let no_space = text.contains("No space left on device") || text.contains("NoSpace");
+    let (kind, message) = match cause.kind() {
+        _ if no_space => (ErrorKind::DiskFull, "no space left on the device"),
+        rocksdb::ErrorKind::Corruption => (ErrorKind::Corrupt, "stored bytes are damaged"),
+        rocksdb::ErrorKind::Busy | rocksdb::ErrorKind::TryAgain => (ErrorKind::Busy, "the storage engine is busy"),
+        _ => (ErrorKind::Io, "the storage engine failed"),
+    };
+    Error::new(kind, message).at(place).because(cause)
+}

@@ -1,0 +1,237 @@
+//! Links in the store: statements in, edges out, with a bounded cache.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use smallvec::SmallVec;
+
+use crate::codec::key::{LinkKey, Side};
+use crate::codec::varint::{self, Reader};
+use crate::error::Result;
+use crate::model::{Interval, Timestamp};
+use crate::store::{Cursor, Family, StoreSnapshot};
+use crate::topology::facts::{Edge, Facts, Stated, effective};
+
+/// Where events of an entity lie besides its own home, and of which times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(crate) home: u32,
+    pub(crate) during: Interval,
+}
+
+/// What one entity depends on, and where its events lie.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    pub(crate) edges: SmallVec<[Edge; 2]>,
+    pub(crate) placements: SmallVec<[Placement; 1]>,
+}
+
+struct Cached {
+    /// Commit of the view it was read in.
+    commit: u64,
+    outgoing: Arc<Outgoing>,
+}
+
+#[derive(Clone)]
+struct OutgoingBytes;
+
+impl Weighter<u32, Arc<Cached>> for OutgoingBytes {
+    fn weight(&self, _entity: &u32, cached: &Arc<Cached>) -> u64 {
+        let edges = cached.outgoing.edges.len() * size_of::<Edge>();
+        let placements = cached.outgoing.placements.len() * size_of::<Placement>();
+        (160 + edges + placements) as u64
+    }
+}
+
+/// Slots of the table of last changes.
+const CHANGE_SLOTS: usize = 1 << 16;
+
+/// What all readers share: outgoing edges by entity.
+///
+/// An entry read at commit `l` serves a reader at commit `r` if the entity's links did not change
+/// between the two. The last change is kept per slot of many entities, so a doubt costs a read,
+/// never a wrong answer.
+pub(crate) struct LinkCache {
+    outgoing: Cache<u32, Arc<Cached>, OutgoingBytes>,
+    changes: Box<[AtomicU64]>,
+}
+
+impl LinkCache {
+    pub(crate) fn new(bytes: usize) -> LinkCache {
+        LinkCache {
+            outgoing: Cache::with_weighter(bytes / 256, bytes as u64, OutgoingBytes),
+            changes: (0..CHANGE_SLOTS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Says that `commit` changes the outgoing side of `entity`; called before the commit is published.
+    pub(crate) fn changed(&self, entity: u32, commit: u64) {
+        self.changes[slot(entity)].fetch_max(commit, Ordering::Release);
+    }
+
+    fn get(&self, entity: u32, commit: u64) -> Option<Arc<Outgoing>> {
+        let cached = self.outgoing.get(&entity)?;
+        let changed = self.changes[slot(entity)].load(Ordering::Acquire);
+        (changed <= cached.commit.min(commit)).then(|| cached.outgoing.clone())
+    }
+}
+
+fn slot(entity: u32) -> usize {
+    (entity.wrapping_mul(0x9E37_79B9) >> 16) as usize
+}
+
+/// The links known at one moment.
+pub(crate) struct LinkView<'a> {
+    snapshot: &'a StoreSnapshot,
+    cache: &'a LinkCache,
+    commit: u64,
+}
+
+impl<'a> LinkView<'a> {
+    pub(crate) fn new(snapshot: &'a StoreSnapshot, cache: &'a LinkCache, commit: u64) -> LinkView<'a> {
+        LinkView { snapshot, cache, commit }
+    }
+
+    /// What each of `entities` (ascending) depends on.
+    pub(crate) fn outgoing_of(&self, entities: &[u32]) -> Result<SmallVec<[Arc<Outgoing>; 8]>> {
+        let mut all: SmallVec<[Arc<Outgoing>; 8]> = SmallVec::with_capacity(entities.len());
+        let mut missing: SmallVec<[usize; 8]> = SmallVec::new();
+        let unknown = Arc::new(Outgoing::default());
+        for (index, &entity) in entities.iter().enumerate() {
+            all.push(self.cache.get(entity, self.commit).unwrap_or_else(|| {
+                missing.push(index);
+                unknown.clone()
+            }));
+        }
+        if missing.is_empty() {
+            return Ok(all);
+        }
+        self.snapshot.with_cursor(Family::Links, |cursor| {
+            let mut positioned = false;
+            for &index in &missing {
+                let outgoing = Arc::new(read_outgoing(cursor, entities[index], &mut positioned)?);
+                let cached = Cached { commit: self.commit, outgoing: outgoing.clone() };
+                self.cache.outgoing.insert(entities[index], Arc::new(cached));
+                all[index] = outgoing;
+            }
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// The effective edges of one side of an entity, handed to `found` until it returns false.
+    pub(crate) fn edges(&self, entity: u32, side: Side, found: &mut dyn FnMut(Edge) -> bool) -> Result<()> {
+        let prefix = LinkKey::prefix(entity, side);
+        self.snapshot.with_cursor(Family::Links, |cursor| {
+            let mut group: Vec<Stated> = Vec::new();
+            let mut more = true;
+            let mut entry = cursor.seek(&prefix)?;
+            while let Some((key, value)) = entry {
+                if !key.starts_with(&prefix) {
+                    break;
+                }
+                let (stated, _) = decode_row(key, value)?;
+                let same = group.last().is_none_or(|last| {
+                    (last.0.relation, last.0.other) == (stated.0.relation, stated.0.other)
+                });
+                if !same {
+                    effective(&group, &mut |edge| more = more && found(edge));
+                    group.clear();
+                }
+                group.push(stated);
+                if !more {
+                    return Ok(());
+                }
+                entry = cursor.advance()?;
+            }
+            effective(&group, &mut |edge| more = more && found(edge));
+            Ok(())
+        })
+    }
+
+    /// Every statement about one side of an entity, with the commit that brought it.
+    pub(crate) fn statements(&self, entity: u32, side: Side) -> Result<Vec<(Stated, u64)>> {
+        let prefix = LinkKey::prefix(entity, side);
+        self.snapshot.with_cursor(Family::Links, |cursor| {
+            let mut all = Vec::new();
+            let mut entry = cursor.seek(&prefix)?;
+            while let Some((key, value)) = entry {
+                if !key.starts_with(&prefix) {
+                    break;
+                }
+                all.push(decode_row(key, value)?);
+                entry = cursor.advance()?;
+            }
+            Ok(all)
+        })
+    }
+}
+
+impl Facts for LinkView<'_> {
+    fn outgoing(&self, entities: &[u32], found: &mut dyn FnMut(usize, Edge)) -> Result<()> {
+        for (index, outgoing) in self.outgoing_of(entities)?.iter().enumerate() {
+            outgoing.edges.iter().for_each(|&edge| found(index, edge));
+        }
+        Ok(())
+    }
+}
+
+/// Reads outgoing edges and placements, which lie side by side. Entities asked for in ascending
+/// order often lie side by side too, so stepping is tried before seeking.
+fn read_outgoing(cursor: &mut Cursor<'_>, entity: u32, positioned: &mut bool) -> Result<Outgoing> {
+    const STEPS: usize = 4;
+    let first = LinkKey::prefix(entity, Side::Outgoing);
+    let mut found = false;
+    if *positioned {
+        for step in 0..STEPS {
+            let entry = if step == 0 { cursor.entry()? } else { cursor.advance()? };
+            if entry.is_none_or(|(key, _)| key >= &first[..]) {
+                found = true;
+                break;
+            }
+        }
+    }
+    if !found {
+        cursor.seek(&first)?;
+    }
+    *positioned = true;
+    let mut outgoing = Outgoing::default();
+    let mut statements: SmallVec<[Stated; 4]> = SmallVec::new();
+    let mut entry = cursor.entry()?;
+    while let Some((key, value)) = entry {
+        if key.get(..4) != Some(&first[..4]) {
+            break;
+        }
+        let (stated, _) = decode_row(key, value)?;
+        match stated.0.side {
+            Side::Outgoing => statements.push(stated),
+            Side::Placement => outgoing.placements.push(Placement {
+                home: stated.0.other,
+                during: Interval::new(Timestamp::from_nanos(stated.0.from), Timestamp::from_nanos(stated.0.to)),
+            }),
+            Side::Incoming => break,
+        }
+        entry = cursor.advance()?;
+    }
+    effective(&statements, &mut |edge| outgoing.edges.push(edge));
+    Ok(outgoing)
+}
+
+/// The value of a row of the links family: source word and commit.
+pub(crate) fn encode_value(source: u32, commit: u64) -> Vec<u8> {
+    let mut value = Vec::with_capacity(8);
+    varint::put(&mut value, u64::from(source));
+    varint::put(&mut value, commit);
+    value
+}
+
+pub(crate) fn decode_row(key: &[u8], value: &[u8]) -> Result<(Stated, u64)> {
+    let key = LinkKey::decode(key)?;
+    let mut reader = Reader::new(value);
+    let source = reader.varint_u32()?;
+    let commit = reader.varint()?;
+    reader.finish()?;
+    Ok(((key, source), commit))
+}

@@ -1,0 +1,17 @@
+//! Links over time: from statements to validities, from a customer to everything it depends on,
+//! and from there the paths that tell why.
+//!
+//! Works on entity numbers and on whatever [`Facts`] answers; knows neither RocksDB nor events.
+//!
+//! Invariant: statements commute. The links known depend on the set of statements alone, never on
+//! the order of their arrival.
+
+mod facts;
+mod links;
+mod paths;
+mod reach;
+
+pub(crate) use facts::{Edge, Facts, effective};
+pub(crate) use links::{LinkCache, LinkView, Outgoing, Placement, decode_row, encode_value};
+pub(crate) use paths::{NumberPath, paths};
+pub(crate) use reach::{Reach, Reached, reach};
