@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Batch, Engine, Pending, Receipt, Request, Settings, Threads};
+use crate::ingest::{Batch, Engine, Pending, Receipt, Request, Settings, Threads, prepare};
 use crate::model::{Limits, Text};
 use crate::query::{CheckReport, Snapshot};
 
@@ -171,16 +171,19 @@ impl Db {
 
     /// Seals what is in memory, and returns when that is done. Durability does not need it.
     pub fn flush(&self) -> Result<()> {
-        let (reply, answered) = bounded(1);
-        self.inner.send(Request::Freeze { reply })?;
-        answered.recv().map_err(|_| gone())?;
+        self.inner.ask(|reply| Request::Freeze { reply })?;
         self.inner.engine.wait_for(|work| work.seals == 0)
     }
 
-    /// Returns when nothing is left to seal, to merge or to compact.
+    /// Returns when nothing is left to seal, to merge or to compact, and the space of what was
+    /// deleted is free. What is not sealed yet stays in memory and in the log.
     pub fn wait_until_quiet(&self) -> Result<()> {
-        self.inner.engine.wait_for(|work| work.seals == 0 && work.merged && !work.merging)?;
-        self.inner.engine.lookup.store.wait_for_compaction()
+        let engine = &self.inner.engine;
+        engine.wait_for(|work| work.seals == 0 && work.merged && !work.merging)?;
+        self.inner.ask(|reply| Request::Refresh { reply })?;
+        engine.reclaim_log()?;
+        engine.lookup.store.flush_memtables()?;
+        engine.lookup.store.wait_for_compaction()
     }
 
     /// The entity type that roots streams.
@@ -198,6 +201,13 @@ impl Db {
 }
 
 impl Inner {
+    /// Sends a request and waits until it is done.
+    fn ask(&self, request: impl FnOnce(crossbeam::channel::Sender<()>) -> Request) -> Result<()> {
+        let (reply, answered) = bounded(1);
+        self.send(request(reply))?;
+        answered.recv().map_err(|_| gone())
+    }
+
     fn send(&self, request: Request) -> Result<()> {
         self.engine.check_writable()?;
         self.threads.requests.as_ref().ok_or_else(gone)?.send(request).map_err(|_| gone())
@@ -242,8 +252,11 @@ impl Writer {
         if batch.len() > most {
             return Err(Error::invalid(format!("a batch of {} records, the limit is {most}", batch.len())));
         }
+        let engine = &self.inner.engine;
+        let prepared =
+            prepare(batch.records, &engine.lookup.terms, engine.name_hasher, &engine.settings.limits);
         let (reply, answer) = bounded(1);
-        self.inner.send(Request::Commit { records: batch, reply })?;
+        self.inner.send(Request::Commit { prepared, reply })?;
         Ok(Pending(answer))
     }
 }

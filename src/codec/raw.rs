@@ -93,18 +93,22 @@ impl PartialEq for RawEvent {
 }
 
 impl RawEvent {
-    /// Length of the fixed front of a packed row: the time.
-    pub(crate) const TIME_LEN: usize = size_of::<i64>();
-
     /// Appends the packed row.
+    #[cfg(test)]
     pub(crate) fn pack(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.time.to_le_bytes());
-        varint::put(out, u64::from(self.shape));
-        out.push(self.severity);
-        for &number in self.subjects.iter().chain(&self.context) {
+        let entities: Vec<u32> = self.subjects.iter().chain(&self.context).copied().collect();
+        RawEvent::pack_head(self.time, self.shape, self.severity, &entities, out);
+        self.put_rest(out);
+    }
+
+    /// Appends the front of a packed row, up to and with the entities: subjects, then context.
+    pub(crate) fn pack_head(time: i64, shape: u32, severity: u8, entities: &[u32], out: &mut Vec<u8>) {
+        out.extend_from_slice(&time.to_le_bytes());
+        varint::put(out, u64::from(shape));
+        out.push(severity);
+        for &number in entities {
             varint::put(out, u64::from(number.wrapping_sub(FIRST_OTHER)));
         }
-        self.put_rest(out);
     }
 
     /// Reads a packed row; the reader may go on behind it.
@@ -129,7 +133,8 @@ impl RawEvent {
         row.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
     }
 
-    /// Appends everything but time, shape, severity and entities: shared by rows and chunks.
+    /// Appends everything but time, shape, severity and entities, which needs `time` for an `end`:
+    /// shared by rows and chunks.
     pub(crate) fn put_rest(&self, out: &mut Vec<u8>) {
         if let Some(end) = self.end {
             varint::put(out, end.wrapping_sub(self.time) as u64);

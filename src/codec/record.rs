@@ -50,14 +50,14 @@ pub(crate) struct Counts {
 pub(crate) struct LogRow {
     /// Wall time of the commit, nanoseconds since 1970 UTC.
     pub(crate) wall: i64,
+    pub(crate) events: u32,
     /// Packed rows of the events, one behind the other.
     pub(crate) packed: Vec<u8>,
-    /// Length of each packed row.
-    pub(crate) lengths: Vec<u32>,
-    /// Homes of all events, one behind the other.
-    pub(crate) homes: Vec<u32>,
-    /// How many homes each event has; empty when each has one.
-    pub(crate) home_counts: Vec<u16>,
+    /// Length of each packed row, as varints.
+    pub(crate) lengths: Vec<u8>,
+    /// Homes of each event, u32 little-endian; with `several_homes`, their number as a varint before.
+    pub(crate) homes: Vec<u8>,
+    pub(crate) several_homes: bool,
 }
 
 /// What the events of one kind from one feed have in common.

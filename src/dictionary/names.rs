@@ -3,7 +3,7 @@
 use std::hash::Hasher;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -19,15 +19,66 @@ use crate::store::{Batch, Family, Store, StoreSnapshot};
 /// The highest number is no entity's: events without a subject have it as their home.
 const LAST_NUMBER: u32 = u32::MAX - 1;
 
-type Generation = HashMap<u128, u32, foldhash::fast::FixedState>;
+/// Part of a name's hash, and the number.
+#[derive(Clone, Copy)]
+struct Slot {
+    high: u64,
+    low: u32,
+    number: u32,
+}
+
+/// A hash of 96 bits: with 2^30 names, the chance that any two meet is below 2^-36.
+pub(crate) type NameHash = (u64, u32);
+
+/// Hashes names under a key drawn when the store is opened (SipHash-1-3): crafted identifiers
+/// cannot be made to meet.
+#[derive(Clone, Copy)]
+pub(crate) struct NameHasher {
+    key: (u64, u64),
+}
+
+impl NameHasher {
+    fn random() -> NameHasher {
+        NameHasher { key: (random(), random()) }
+    }
+
+    /// The hash of an entity; `kind` is the word number of its type.
+    pub(crate) fn hash(&self, kind: u32, id: &str) -> NameHash {
+        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1 ^ u64::from(kind));
+        hasher.write(id.as_bytes());
+        let hash = hasher.finish128();
+        (hash.h1, hash.h2 as u32)
+    }
+}
+
+#[derive(Default)]
+struct Generation(HashTable<Slot>);
+
+impl Generation {
+    fn get(&self, (high, low): NameHash) -> Option<u32> {
+        self.0.find(high, |slot| slot.high == high && slot.low == low).map(|slot| slot.number)
+    }
+
+    fn remove(&mut self, (high, low): NameHash) -> Option<u32> {
+        let found = self.0.find_entry(high, |slot| slot.high == high && slot.low == low).ok()?;
+        Some(found.remove().0.number)
+    }
+
+    fn insert(&mut self, (high, low): NameHash, number: u32) {
+        self.0.insert_unique(high, Slot { high, low, number }, |slot| slot.high);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
 
 /// Gives numbers; one per store, on the commit thread.
 ///
-/// Numbers used lately are kept under a 128-bit keyed hash of the name (SipHash with a key drawn at
-/// open): crafted identifiers cannot meet, and no identifier is held. Two generations bound the
+/// Numbers used lately are kept under a keyed hash of the name, so no identifier is held. Two generations bound the
 /// memory: what is used moves to the young one, and when that is full the old one is dropped.
 pub(crate) struct NameWriter {
-    key: (u64, u64),
+    hasher: NameHasher,
     young: Generation,
     old: Generation,
     generation_max: usize,
@@ -43,14 +94,13 @@ pub(crate) struct NameWriter {
 impl NameWriter {
     /// `cache_bytes` bounds the memory of both generations, about; `counts` are those of the store.
     pub(crate) fn open(store: &Store, cache_bytes: usize, counts: Vec<u64>) -> Result<NameWriter> {
-        // A table of 2^n slots of 32 bytes is filled to 7/8.
-        let slots = (cache_bytes / 2 / 33).max(1024);
+        // A table of 2^n slots of 16 bytes and one of control is filled to 7/8.
+        let slots = (cache_bytes / 2 / 17).max(1024);
         let generation_max = (slots.next_power_of_two() / 2).max(1024) / 8 * 7;
         let next_customer = next_number(store, 0, FIRST_OTHER - 1)?;
         let next_other = next_number(store, FIRST_OTHER, LAST_NUMBER)?;
-        let key = (random(), random());
         Ok(NameWriter {
-            key,
+            hasher: NameHasher::random(),
             young: Generation::default(),
             old: Generation::default(),
             generation_max,
@@ -72,11 +122,40 @@ impl NameWriter {
         u64::from(self.next_customer) + u64::from(self.next_other)
     }
 
-    /// The number of the entity, given now if it is new. `kind` is the word number of its type.
+    pub(crate) fn hasher(&self) -> NameHasher {
+        self.hasher
+    }
+
+    /// The number of a name used lately. Does little but one load, so that lookups in a row overlap.
+    pub(crate) fn recent(&self, hash: NameHash) -> Option<u32> {
+        self.young.get(hash)
+    }
+
+    /// The number of the entity if it has one. `kind` is the word number of its type.
+    pub(crate) fn known(&mut self, kind: u32, id: &Text, store: &Store) -> Result<Option<u32>> {
+        let hash = self.hasher.hash(kind, id);
+        if let Some(number) = self.recent(hash) {
+            return Ok(Some(number));
+        }
+        if let Some(number) = self.old.remove(hash) {
+            self.remember(hash, number);
+            return Ok(Some(number));
+        }
+        if self.complete {
+            return Ok(None);
+        }
+        key::name(kind, id, &mut self.scratch);
+        let Some(value) = store.get(Family::Names, &self.scratch)? else { return Ok(None) };
+        let number = key::parse_number(&value)?;
+        self.remember(hash, number);
+        Ok(Some(number))
+    }
+
+    /// Gives a number to an entity that has none.
     ///
     /// # Errors
     /// `Invalid` when no number is left: 2^31 customers or other entities.
-    pub(crate) fn number(
+    pub(crate) fn give(
         &mut self,
         kind: u32,
         id: &Text,
@@ -84,22 +163,6 @@ impl NameWriter {
         store: &Store,
         batch: &mut Batch,
     ) -> Result<u32> {
-        let hash = self.hash(kind, id);
-        if let Some(&number) = self.young.get(&hash) {
-            return Ok(number);
-        }
-        if let Some(number) = self.old.remove(&hash) {
-            self.remember(hash, number);
-            return Ok(number);
-        }
-        key::name(kind, id, &mut self.scratch);
-        if !self.complete
-            && let Some(value) = store.get(Family::Names, &self.scratch)?
-        {
-            let number = key::parse_number(&value)?;
-            self.remember(hash, number);
-            return Ok(number);
-        }
         let (next, last) = if is_customer {
             (&mut self.next_customer, FIRST_OTHER - 1)
         } else {
@@ -115,28 +178,22 @@ impl NameWriter {
             self.counts.resize(kind_at + 1, 0);
         }
         self.counts[kind_at] += 1;
+        key::name(kind, id, &mut self.scratch);
         batch.put(store, Family::Names, &self.scratch, &key::number(number));
         self.scratch.clear();
         varint::put(&mut self.scratch, u64::from(kind));
         self.scratch.extend_from_slice(id.as_bytes());
         batch.put(store, Family::Numbers, &key::number(number), &self.scratch);
-        self.remember(hash, number);
+        self.remember(self.hasher.hash(kind, id), number);
         Ok(number)
     }
 
-    fn remember(&mut self, hash: u128, number: u32) {
+    fn remember(&mut self, hash: NameHash, number: u32) {
         if self.young.len() >= self.generation_max {
-            self.complete = self.complete && self.old.is_empty();
+            self.complete = self.complete && self.old.len() == 0;
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(hash, number);
-    }
-
-    fn hash(&self, kind: u32, id: &str) -> u128 {
-        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1 ^ u64::from(kind));
-        hasher.write(id.as_bytes());
-        let hash = hasher.finish128();
-        u128::from(hash.h1) << 64 | u128::from(hash.h2)
     }
 }
 

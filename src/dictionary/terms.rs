@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use parking_lot::{RwLock, RwLockReadGuard};
+use smallvec::SmallVec;
 
 use crate::codec::key;
 use crate::codec::raw::{Layout, Layouts, RawValue};
@@ -52,14 +53,26 @@ pub(crate) struct ShapeEntry {
     scopes: Vec<u32>,
 }
 
-/// From numbers to text: appended to by the writer, read by everyone.
+/// Terms both ways: appended to by the writer, read by everyone.
 #[derive(Default)]
 pub(crate) struct TermTables {
+    limits: TermLimits,
+    hasher: FixedState,
     words: Vec<Text>,
     numbers: HashMap<Text, u32, FixedState>,
     shapes: Vec<ShapeEntry>,
     layouts: Vec<Layout>,
-    texts: Vec<Vec<Text>>,
+    shape_numbers: HashTable<u32>,
+    scopes: HashMap<(u32, u32), u32, FixedState>,
+    texts: Vec<ScopeTexts>,
+    text_count: usize,
+}
+
+/// The numbered texts of one attribute of one kind.
+#[derive(Default)]
+struct ScopeTexts {
+    texts: Vec<Text>,
+    numbers: HashMap<Text, u32, FixedState>,
 }
 
 impl TermTables {
@@ -88,7 +101,7 @@ impl TermTables {
                     .scopes
                     .get(index)
                     .and_then(|&scope| self.texts.get(scope as usize))
-                    .and_then(|texts| texts.get(*number as usize));
+                    .and_then(|scope| scope.texts.get(*number as usize));
                 Value::Text(text.cloned().ok_or_else(|| Error::corrupt(format!("unknown attribute text {number}")))?)
             }
             RawValue::Text(text) => Value::Text(text.clone()),
@@ -96,6 +109,96 @@ impl TermTables {
             RawValue::Float(number) => Value::Float(*number),
             RawValue::Bool(flag) => Value::Bool(*flag),
         })
+    }
+}
+
+impl TermTables {
+    /// The numbers of the event's shape and of its source, if the shape is known. The event must be
+    /// normal.
+    pub(crate) fn find_shape(&self, event: &Event) -> Option<(u32, u32)> {
+        let layout = layout_of(event);
+        let hash = hash_event(&self.hasher, event, layout);
+        let number = *self.shape_numbers.find(hash, |&number| {
+            let shape = &self.shapes[number as usize].shape;
+            let word = |number: u32, text: &Text| self.words[number as usize] == *text;
+            shape.layout == layout
+                && word(shape.kind, &event.kind)
+                && word(shape.source, &event.source)
+                && match (&event.layer, shape.layer.checked_sub(1)) {
+                    (None, None) => true,
+                    (Some(layer), Some(number)) => word(number, layer),
+                    _ => false,
+                }
+                && shape.attributes.iter().zip(&event.attributes).all(|(&number, (name, _))| word(number, name))
+        })?;
+        Some((number, self.shapes[number as usize].shape.source))
+    }
+
+    /// Appends the values of the event's attributes; false when one is to get a number first.
+    pub(crate) fn find_values(&self, shape: u32, event: &Event, values: &mut SmallVec<[RawValue; 2]>) -> bool {
+        let scopes = &self.shapes[shape as usize].scopes;
+        for ((_, value), &scope) in event.attributes.iter().zip(scopes) {
+            values.push(match value {
+                Value::Text(text) => {
+                    let known = &self.texts[scope as usize];
+                    match known.numbers.get(text) {
+                        Some(&number) => RawValue::Term(number),
+                        None if self.has_room(known, text) => return false,
+                        None => RawValue::Text(text.clone()),
+                    }
+                }
+                Value::Int(number) => RawValue::Int(*number),
+                Value::Float(number) => RawValue::Float(*number),
+                Value::Bool(flag) => RawValue::Bool(*flag),
+            });
+        }
+        true
+    }
+
+    fn has_room(&self, known: &ScopeTexts, text: &Text) -> bool {
+        known.texts.len() < self.limits.texts_per_scope
+            && self.text_count < self.limits.texts
+            && text.len() <= self.limits.text_bytes
+    }
+
+    fn add_word(&mut self, text: Text) -> u32 {
+        let number = self.words.len() as u32;
+        self.numbers.insert(text.clone(), number);
+        self.words.push(text);
+        number
+    }
+
+    fn add_scope(&mut self, scope: (u32, u32)) -> u32 {
+        let number = self.texts.len() as u32;
+        self.scopes.insert(scope, number);
+        self.texts.push(ScopeTexts::default());
+        number
+    }
+
+    fn add_text(&mut self, scope: u32, text: Text) -> u32 {
+        let known = &mut self.texts[scope as usize];
+        let number = known.texts.len() as u32;
+        known.numbers.insert(text.clone(), number);
+        known.texts.push(text);
+        self.text_count += 1;
+        number
+    }
+
+    fn add_shape(&mut self, shape: Shape) -> Result<u32> {
+        let number = self.shapes.len() as u32;
+        let words = [shape.source, shape.kind].into_iter().chain(shape.attributes.iter().copied());
+        for word in words.chain(shape.layer.checked_sub(1)) {
+            self.word(word)?;
+        }
+        let scopes: Option<Vec<u32>> =
+            shape.attributes.iter().map(|&name| self.scopes.get(&(shape.kind, name)).copied()).collect();
+        let scopes = scopes.ok_or_else(|| Error::corrupt("shape without its scopes"))?;
+        self.layouts.push(shape.layout);
+        self.shapes.push(ShapeEntry { shape, scopes });
+        let (hasher, words, shapes) = (&self.hasher, &self.words, &self.shapes);
+        let hash = |number: u32| hash_entry(hasher, words, &shapes[number as usize].shape);
+        self.shape_numbers.insert_unique(hash(number), number, |&number| hash(number));
+        Ok(number)
     }
 }
 
@@ -122,30 +225,15 @@ impl Terms {
     }
 }
 
-/// From text to numbers; one per store, on the commit thread.
+/// Gives numbers; one per store, on the commit thread.
 pub(crate) struct TermWriter {
     terms: Terms,
-    limits: TermLimits,
-    /// Forward maps that only the writer needs; that of words is shared.
-    shapes: HashTable<u32>,
-    scopes: HashMap<(u32, u32), u32, FixedState>,
-    texts: Vec<HashMap<Text, u32, FixedState>>,
-    text_count: usize,
-    hasher: FixedState,
 }
 
 impl TermWriter {
     /// Loads all terms of the store.
     pub(crate) fn open(store: &Store, limits: TermLimits) -> Result<TermWriter> {
-        let mut writer = TermWriter {
-            terms: Terms::default(),
-            limits,
-            shapes: HashTable::new(),
-            scopes: HashMap::default(),
-            texts: Vec::new(),
-            text_count: 0,
-            hasher: FixedState::default(),
-        };
+        let mut tables = TermTables { limits, ..TermTables::default() };
         // Words and scopes come before the shapes that name them, whatever the key order.
         for table in [WORDS, SCOPES, SHAPES, TEXTS] {
             let mut cursor = store.cursor(Family::Terms, true);
@@ -155,70 +243,11 @@ impl TermWriter {
                 if found != table {
                     break;
                 }
-                writer.load(table, major, minor, value).map_err(|error| error.at("terms"))?;
+                tables.load(table, major, minor, value).map_err(|error| error.at("terms"))?;
                 entry = cursor.advance()?;
             }
         }
-        Ok(writer)
-    }
-
-    fn load(&mut self, table: u8, major: u32, minor: u32, value: &[u8]) -> Result<()> {
-        let terms = self.terms.clone();
-        let mut tables = terms.0.write();
-        let text = || {
-            std::str::from_utf8(value)
-                .map(Text::from)
-                .map_err(|cause| Error::corrupt("term is not UTF-8").because(cause))
-        };
-        let expected = match table {
-            WORDS => tables.words.len(),
-            SCOPES => self.texts.len(),
-            SHAPES => tables.shapes.len(),
-            _ => tables.texts.get(major as usize).map_or(usize::MAX, Vec::len),
-        };
-        let given = if table == TEXTS { minor } else { major };
-        if expected != given as usize {
-            return Err(Error::corrupt(format!("term {given} where {expected} was due")));
-        }
-        match table {
-            WORDS => {
-                tables.numbers.insert(text()?, major);
-                tables.words.push(text()?);
-            }
-            SCOPES => {
-                let scope: (u32, u32) = record::decode(value)?;
-                self.scopes.insert(scope, major);
-                self.texts.push(HashMap::default());
-                tables.texts.push(Vec::new());
-            }
-            SHAPES => {
-                let shape: Shape = record::decode(value)?;
-                self.add_shape(&mut tables, shape)?;
-            }
-            _ => {
-                self.texts[major as usize].insert(text()?, minor);
-                tables.texts[major as usize].push(text()?);
-                self.text_count += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn add_shape(&mut self, tables: &mut TermTables, shape: Shape) -> Result<()> {
-        let number = tables.shapes.len() as u32;
-        let words = [shape.source, shape.kind].into_iter().chain(shape.attributes.iter().copied());
-        for word in words.chain(shape.layer.checked_sub(1)) {
-            tables.word(word)?;
-        }
-        let scopes: Option<Vec<u32>> =
-            shape.attributes.iter().map(|&name| self.scopes.get(&(shape.kind, name)).copied()).collect();
-        let scopes = scopes.ok_or_else(|| Error::corrupt("shape without its scopes"))?;
-        tables.layouts.push(shape.layout);
-        tables.shapes.push(ShapeEntry { shape, scopes });
-        let hasher = &self.hasher;
-        let hash = |number: u32| hash_entry(hasher, tables, number);
-        self.shapes.insert_unique(hash(number), number, |&number| hash(number));
-        Ok(())
+        Ok(TermWriter { terms: Terms(Arc::new(RwLock::new(tables))) })
     }
 
     pub(crate) fn terms(&self) -> Terms {
@@ -231,40 +260,26 @@ impl TermWriter {
             return Ok(number);
         }
         let mut tables = self.terms.0.write();
-        if tables.words.len() >= self.limits.words {
-            return Err(Rejection::new(format!("more than {} different names", self.limits.words)));
+        let most = tables.limits.words;
+        if tables.words.len() >= most {
+            return Err(Rejection::new(format!("more than {most} different names")));
         }
-        let number = tables.words.len() as u32;
-        tables.words.push(text.clone());
-        tables.numbers.insert(text.clone(), number);
+        let number = tables.add_word(text.clone());
         batch.put(store, Family::Terms, &key::term(WORDS, number, 0), text.as_bytes());
         Ok(number)
     }
 
-    /// The number of the event's shape, given now if it is new. The event must be normal.
-    pub(crate) fn shape(&mut self, event: &Event, store: &Store, batch: &mut Batch) -> Result<u32, Rejection> {
-        let layout = layout_of(event);
-        let hash = hash_event(&self.hasher, event, layout);
+    /// The number of the event's shape, given now if it is new, and that of its source. The event
+    /// must be normal.
+    pub(crate) fn shape(&mut self, event: &Event, store: &Store, batch: &mut Batch) -> Result<(u32, u32), Rejection> {
         {
             let tables = self.terms.0.read();
-            let known = self.shapes.find(hash, |&number| {
-                let shape = &tables.shapes[number as usize].shape;
-                let word = |number: u32, text: &Text| tables.words[number as usize] == *text;
-                shape.layout == layout
-                    && word(shape.kind, &event.kind)
-                    && word(shape.source, &event.source)
-                    && match (&event.layer, shape.layer.checked_sub(1)) {
-                        (None, None) => true,
-                        (Some(layer), Some(number)) => word(number, layer),
-                        _ => false,
-                    }
-                    && shape.attributes.iter().zip(&event.attributes).all(|(&number, (name, _))| word(number, name))
-            });
-            if let Some(&number) = known {
-                return Ok(number);
+            if let Some(known) = tables.find_shape(event) {
+                return Ok(known);
             }
-            if tables.shapes.len() >= self.limits.shapes {
-                return Err(Rejection::new(format!("more than {} different shapes of events", self.limits.shapes)));
+            let most = tables.limits.shapes;
+            if tables.shapes.len() >= most {
+                return Err(Rejection::new(format!("more than {most} different shapes of events")));
             }
         }
         let source = self.word(&event.source, store, batch)?;
@@ -275,31 +290,20 @@ impl TermWriter {
         };
         let mut attributes = Vec::with_capacity(event.attributes.len());
         for (name, _) in &event.attributes {
-            let name = self.word(name, store, batch)?;
-            self.scope(kind, name, store, batch);
-            attributes.push(name);
+            attributes.push(self.word(name, store, batch)?);
         }
-        let terms = self.terms.clone();
-        let mut tables = terms.0.write();
-        let number = tables.shapes.len() as u32;
-        let shape = Shape { source, kind, layer, attributes, layout };
-        batch.put(store, Family::Terms, &key::term(SHAPES, number, 0), &record::encode(&shape));
-        self.add_shape(&mut tables, shape).expect("the shape's words and scopes were just made");
-        Ok(number)
-    }
-
-    fn scope(&mut self, kind: u32, name: u32, store: &Store, batch: &mut Batch) {
-        let next = self.texts.len() as u32;
-        if *self.scopes.entry((kind, name)).or_insert(next) == next {
-            self.texts.push(HashMap::default());
-            self.terms.0.write().texts.push(Vec::new());
-            batch.put(store, Family::Terms, &key::term(SCOPES, next, 0), &record::encode(&(kind, name)));
+        let mut tables = self.terms.0.write();
+        for &name in &attributes {
+            if !tables.scopes.contains_key(&(kind, name)) {
+                let scope = tables.add_scope((kind, name));
+                batch.put(store, Family::Terms, &key::term(SCOPES, scope, 0), &record::encode(&(kind, name)));
+            }
         }
-    }
-
-    /// The number of the source of a shape that this writer gave.
-    pub(crate) fn source_of(&self, shape: u32) -> u32 {
-        self.terms.0.read().shapes[shape as usize].shape.source
+        let shape = Shape { source, kind, layer, attributes, layout: layout_of(event) };
+        let bytes = record::encode(&shape);
+        let number = tables.add_shape(shape).expect("the shape's words and scopes were just made");
+        batch.put(store, Family::Terms, &key::term(SHAPES, number, 0), &bytes);
+        Ok((number, source))
     }
 
     /// The values of the event's attributes; texts get a number while there is room.
@@ -309,38 +313,51 @@ impl TermWriter {
         event: &Event,
         store: &Store,
         batch: &mut Batch,
-        values: &mut smallvec::SmallVec<[RawValue; 2]>,
+        values: &mut SmallVec<[RawValue; 2]>,
     ) {
-        if event.attributes.is_empty() {
+        if self.terms.0.read().find_values(shape, event, values) {
             return;
         }
-        let scopes: smallvec::SmallVec<[u32; 8]> =
-            self.terms.0.read().shapes[shape as usize].scopes.as_slice().into();
+        values.clear();
+        let mut tables = self.terms.0.write();
+        let scopes: SmallVec<[u32; 8]> = tables.shapes[shape as usize].scopes.as_slice().into();
         for ((_, value), scope) in event.attributes.iter().zip(scopes) {
-            values.push(match value {
-                Value::Text(text) => self.text(scope, text, store, batch),
-                Value::Int(number) => RawValue::Int(*number),
-                Value::Float(number) => RawValue::Float(*number),
-                Value::Bool(flag) => RawValue::Bool(*flag),
-            });
+            if let Value::Text(text) = value {
+                let known = &tables.texts[scope as usize];
+                if !known.numbers.contains_key(text) && tables.has_room(known, text) {
+                    let number = tables.add_text(scope, text.clone());
+                    batch.put(store, Family::Terms, &key::term(TEXTS, scope, number), text.as_bytes());
+                }
+            }
         }
+        // Every text now has a number or no room.
+        tables.find_values(shape, event, values);
     }
+}
 
-    fn text(&mut self, scope: u32, text: &Text, store: &Store, batch: &mut Batch) -> RawValue {
-        let known = &mut self.texts[scope as usize];
-        if let Some(&number) = known.get(text) {
-            return RawValue::Term(number);
+impl TermTables {
+    fn load(&mut self, table: u8, major: u32, minor: u32, value: &[u8]) -> Result<()> {
+        let text = || {
+            std::str::from_utf8(value)
+                .map(Text::from)
+                .map_err(|cause| Error::corrupt("term is not UTF-8").because(cause))
+        };
+        let (given, expected) = match table {
+            WORDS => (major, self.words.len()),
+            SCOPES => (major, self.texts.len()),
+            SHAPES => (major, self.shapes.len()),
+            _ => (minor, self.texts.get(major as usize).map_or(usize::MAX, |scope| scope.texts.len())),
+        };
+        if expected != given as usize {
+            return Err(Error::corrupt(format!("term {given} where {expected} was due")));
         }
-        let full = known.len() >= self.limits.texts_per_scope || self.text_count >= self.limits.texts;
-        if full || text.len() > self.limits.text_bytes {
-            return RawValue::Text(text.clone());
-        }
-        let number = known.len() as u32;
-        known.insert(text.clone(), number);
-        self.text_count += 1;
-        self.terms.0.write().texts[scope as usize].push(text.clone());
-        batch.put(store, Family::Terms, &key::term(TEXTS, scope, number), text.as_bytes());
-        RawValue::Term(number)
+        match table {
+            WORDS => self.add_word(text()?),
+            SCOPES => self.add_scope(record::decode(value)?),
+            SHAPES => self.add_shape(record::decode(value)?)?,
+            _ => self.add_text(major, text()?),
+        };
+        Ok(())
     }
 }
 
@@ -360,9 +377,8 @@ fn hash_event(hasher: &FixedState, event: &Event, layout: Layout) -> u64 {
     hash_shape(hasher, &event.kind, &event.source, event.attributes.iter().map(|(name, _)| name), layout)
 }
 
-fn hash_entry(hasher: &FixedState, tables: &TermTables, number: u32) -> u64 {
-    let shape = &tables.shapes[number as usize].shape;
-    let word = |number: u32| &tables.words[number as usize];
+fn hash_entry(hasher: &FixedState, words: &[Text], shape: &Shape) -> u64 {
+    let word = |number: u32| &words[number as usize];
     let attributes = shape.attributes.iter().map(|&name| word(name));
     hash_shape(hasher, word(shape.kind), word(shape.source), attributes, shape.layout)
 }

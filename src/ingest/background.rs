@@ -13,6 +13,10 @@ use crate::store::{Batch, Family, Store};
 
 /// How long a merge sleeps while a seal goes first.
 const YIELD: Duration = Duration::from_millis(5);
+/// Merges wait until no commit came for this long, so that a bulk load has the machine to itself ...
+const COMMITS_QUIET: Duration = Duration::from_millis(200);
+/// ... unless this many segments have piled up, which would slow every read down.
+const SEGMENTS_BEHIND_MAX: usize = 24;
 /// How often the merge thread looks for work that nobody told it of.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -75,9 +79,11 @@ pub(super) fn run_merges(engine: &Arc<Engine>, buried: &Receiver<u32>) {
 }
 
 fn merge_if_due(engine: &Engine, buried: &Receiver<u32>) -> Result<()> {
+    let behind = engine.views.load().segments.len() >= SEGMENTS_BEHIND_MAX;
     let due = {
         let mut work = engine.work.lock();
-        let due = work.seals == 0 && !work.merged && !work.stopping;
+        let quiet = work.last_commit.is_none_or(|at| at.elapsed() >= COMMITS_QUIET);
+        let due = work.seals == 0 && !work.merged && !work.stopping && (quiet || behind);
         work.merging = due;
         due
     };

@@ -1,26 +1,28 @@
-//! The commit thread: turns batches into numbers, finds duplicates, writes, syncs, publishes.
+//! The commit thread: gives numbers, finds duplicates, writes, syncs, publishes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Receiver, Sender};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use crate::codec::key::{self, LinkKey, Side, Statement};
-use crate::codec::raw::RawEvent;
+use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::codec::record::{self, Counts, LogRow};
+use crate::codec::varint::{self, Reader};
 use crate::dictionary::{NameWriter, TermWriter};
-use crate::error::Result;
-use crate::ingest::batch::Receipt;
+use crate::error::{Error, Result};
+use crate::ingest::batch::{Answer, Receipt};
 use crate::ingest::engine::{Engine, Request};
-use crate::ingest::gate;
 use crate::ingest::home::Homes;
-use crate::ingest::Batch;
-use crate::model::{Entity, Event, LinkChange, Outcome, Record, Rejection, Timestamp};
-use crate::segment::{Active, Appended, Dedupe, Known, Match, View, identity, put_counts};
+use crate::ingest::prepare::{KnownEvent, Prepared, Work};
+use crate::model::{Entity, Event, Interval, LinkChange, Outcome, Record, Rejection, Timestamp};
+use crate::segment::{
+    Active, Appended, Counted, Dedupe, Known, Match, NOWHERE, View, identity as identity_of, put_counts,
+};
 use crate::store::{Batch as StoreBatch, Family, StoreSnapshot};
 use crate::topology::{LinkView, encode_value};
 
@@ -28,19 +30,35 @@ use crate::topology::{LinkView, encode_value};
 const GROUP_RECORDS: usize = 1 << 16;
 /// Frozen segments that may wait for the sealer before commits wait too.
 const FROZEN_MAX: usize = 2;
+/// Commits after which a segment is frozen, however few their events.
+const SEGMENT_COMMITS_MAX: usize = 1 << 20;
 /// Packed bytes after which a segment is frozen, however few its events.
 const SEGMENT_BYTES_MAX: usize = 1 << 30;
-
 /// Memory for filters of sealed segments.
 const FILTER_CACHE_BYTES: usize = 64 << 20;
+
+/// Numbers of one event's entities: subjects, then context.
+type Numbered = SmallVec<[u32; 4]>;
+
+/// An event in numbers, not yet known to be new. Entities without a number stand as [`NOWHERE`],
+/// since a record that is refused must not name any.
+struct Candidate {
+    identity: u64,
+    /// Its packed row among the candidates' bytes.
+    packed: std::ops::Range<usize>,
+    entities: Numbered,
+    known: KnownEvent,
+    /// Whether its identity may have been seen before this group.
+    suspect: bool,
+}
 
 /// An event on its way into the active segment.
 struct Staged {
     identity: u64,
     homes: SmallVec<[u32; 2]>,
-    /// Where its packed row lies in the batch's bytes.
+    /// Its packed row among the batch's bytes.
     packed: std::ops::Range<usize>,
-    event: RawEvent,
+    counted: Counted,
     source: u32,
 }
 
@@ -53,6 +71,20 @@ struct StagedBatch {
     outcomes: Vec<Outcome>,
 }
 
+/// Identities staged in one group: (identity, batch, event).
+type GroupIdentities = HashTable<(u64, u32, u32)>;
+
+/// One group on its way to the disk.
+struct Group<'a> {
+    view: &'a View,
+    links: LinkView<'a>,
+    batch: StoreBatch,
+    staged: Vec<StagedBatch>,
+    identities: GroupIdentities,
+    /// Link statements of the group.
+    statements: HashSet<[u8; LinkKey::LEN]>,
+}
+
 /// What gives numbers.
 pub(super) struct Numbers {
     pub(super) terms: TermWriter,
@@ -63,34 +95,23 @@ pub(super) struct Numbers {
 
 pub(super) struct Committer {
     engine: Arc<Engine>,
-    terms: TermWriter,
-    names: NameWriter,
-    links: u64,
+    numbers: Numbers,
     homes: Homes,
     dedupe: Dedupe,
     to_seal: Sender<Arc<Active>>,
-    /// Link statements of the group at hand.
-    statements: HashSet<[u8; LinkKey::LEN]>,
 }
 
-/// Identities staged in one group: (identity, batch, event).
-type GroupIdentities = HashTable<(u64, u32, u32)>;
+/// A rejection is an answer, an error is a failure of the store.
+type Numbering<T> = Result<std::result::Result<T, Rejection>>;
 
 impl Committer {
-    pub(super) fn new(
-        engine: &Arc<Engine>,
-        numbers: Numbers,
-        to_seal: Sender<Arc<Active>>,
-    ) -> Committer {
+    pub(super) fn new(engine: &Arc<Engine>, numbers: Numbers, to_seal: Sender<Arc<Active>>) -> Committer {
         Committer {
             engine: engine.clone(),
-            terms: numbers.terms,
-            names: numbers.names,
-            links: numbers.links,
+            numbers,
             homes: Homes::default(),
             dedupe: Dedupe::new(FILTER_CACHE_BYTES),
             to_seal,
-            statements: HashSet::new(),
         }
     }
 
@@ -104,81 +125,80 @@ impl Committer {
             let mut request = Some(first);
             while let Some(now) = request.take() {
                 match now {
-                    Request::Commit { records: batch, reply } => {
-                        records += batch.len();
-                        group.push(batch);
+                    Request::Commit { prepared, reply } => {
+                        records += prepared.records.len();
+                        group.push(prepared);
                         replies.push(reply);
                         if records < GROUP_RECORDS {
                             request = requests.try_recv().ok();
                         }
                     }
-                    freeze @ Request::Freeze { .. } if !group.is_empty() => next = Some(freeze),
+                    other if !group.is_empty() => next = Some(other),
                     Request::Freeze { reply } => {
                         self.freeze();
                         // Whoever asked may have gone.
                         let _ = reply.send(());
                     }
+                    Request::Refresh { reply } => {
+                        self.refresh();
+                        let _ = reply.send(());
+                    }
                 }
             }
-            if group.is_empty() {
-                continue;
+            if !group.is_empty() {
+                self.serve(group, &replies);
             }
-            self.serve(group, &replies);
         }
     }
 
-    fn serve(&mut self, group: Vec<Batch>, replies: &[Sender<Result<Receipt>>]) {
-        let committed = self.engine.check_writable().and_then(|()| self.commit(group));
+    fn serve(&mut self, mut group: Vec<Prepared>, replies: &[Sender<Answer>]) {
+        let committed = self.engine.check_writable().and_then(|()| self.commit(&mut group));
+        // Records go back with the answer, to be freed where they were made.
+        let records = group.into_iter().map(|prepared| prepared.records);
         match committed {
             Ok(receipts) => {
-                for (reply, receipt) in replies.iter().zip(receipts) {
-                    let _ = reply.send(Ok(receipt));
+                for ((reply, receipt), records) in replies.iter().zip(receipts).zip(records) {
+                    let _ = reply.send(Answer { receipt: Ok(receipt), records });
                 }
                 self.freeze_if_full();
             }
             Err(error) => {
                 // Numbers may have been given that no row on the disk knows: nothing more is written.
                 self.engine.poison(&error);
-                let refused = self.engine.check_writable().expect_err("the store was just poisoned");
+                let (kind, message) = (error.kind(), error.to_string());
                 let mut first = Some(error);
-                for reply in replies {
-                    let answer = first.take().unwrap_or_else(|| {
-                        crate::Error::new(refused.kind(), refused.message())
-                    });
-                    let _ = reply.send(Err(answer));
+                for (reply, records) in replies.iter().zip(records) {
+                    let receipt = Err(first.take().unwrap_or_else(|| Error::new(kind, message.clone())));
+                    let _ = reply.send(Answer { receipt, records });
                 }
             }
         }
     }
 
     /// Commits a group: one atomic write, one sync, one new view.
-    fn commit(&mut self, group: Vec<Batch>) -> Result<Vec<Receipt>> {
-        self.statements.clear();
-        let view = self.engine.views.load();
-        let mut batch = StoreBatch::default();
-        let mut staged: Vec<StagedBatch> = Vec::with_capacity(group.len());
-        let mut identities = GroupIdentities::new();
-        let (active, _) = view.actives.last().expect("a view has an active segment").clone();
+    fn commit(&mut self, prepared: &mut [Prepared]) -> Result<Vec<Receipt>> {
         let engine = self.engine.clone();
-        let before = (self.names.given(), self.links);
-        let links = LinkView::new(&view.snapshot, &engine.lookup.links, view.commit);
-        for (index, records) in group.into_iter().enumerate() {
+        let view = engine.views.load();
+        let before = (self.numbers.names.given(), self.numbers.links);
+        let (active, _) = view.actives.last().expect("a view has an active segment").clone();
+        let mut group = Group {
+            links: LinkView::new(&view.snapshot, &engine.lookup.links, view.commit),
+            view: &view,
+            batch: StoreBatch::default(),
+            staged: Vec::with_capacity(prepared.len()),
+            identities: GroupIdentities::new(),
+            statements: HashSet::new(),
+        };
+        for (index, prepared) in prepared.iter_mut().enumerate() {
             let commit = view.commit + 1 + index as u64;
-            staged.push(StagedBatch::new(commit, records.len()));
-            for record in records.records {
-                let outcome = match record {
-                    Record::Event(event) => {
-                        self.stage_event(event, &view, &links, &mut batch, &mut staged, &mut identities)?
-                    }
-                    Record::Link(change) => self.stage_link(&change, commit, &view, &mut batch)?,
-                };
-                staged[index].outcomes.push(outcome);
-            }
-            let log_row = record::encode(&staged[index].log_row());
-            batch.put(&engine.lookup.store, Family::Log, &key::log(active.number(), commit), &log_row);
+            group.staged.push(StagedBatch::new(commit, prepared));
+            self.stage(prepared, &mut group)?;
+            let log_row = group.staged[index].log_row();
+            group.batch.put(&engine.lookup.store, Family::Log, &key::log(active.number(), commit), &log_row);
         }
-        if before != (self.names.given(), self.links) {
-            let counts = Counts { entities: self.names.counts().to_vec(), links: self.links };
+        let Group { mut batch, staged, .. } = group;
+        if before != (self.numbers.names.given(), self.numbers.links) {
+            let counts = Counts { entities: self.numbers.names.counts().to_vec(), links: self.numbers.links };
             put_counts(&engine.lookup.store, &mut batch, &counts);
         }
         engine.lookup.store.write(batch, engine.settings.sync)?;
@@ -186,6 +206,7 @@ impl Committer {
         for batch in &staged {
             active.append(batch.commit, batch.wall, batch.events.iter().map(|event| event.appended(&batch.packed)));
         }
+        engine.work.lock().last_commit = Some(Instant::now());
         let last_commit = staged.last().map_or(view.commit, |batch| batch.commit);
         let snapshot = Arc::new(StoreSnapshot::new(engine.lookup.store.clone()));
         engine.views.update(|view| {
@@ -198,169 +219,319 @@ impl Committer {
         Ok(staged.into_iter().map(|batch| Receipt::new(batch.commit, batch.outcomes)).collect())
     }
 
-    fn stage_event(
-        &mut self,
-        mut event: Event,
-        view: &View,
-        links: &LinkView<'_>,
-        batch: &mut StoreBatch,
-        staged: &mut [StagedBatch],
-        identities: &mut GroupIdentities,
-    ) -> Result<Outcome> {
-        event.normalise();
-        if let Err(rejection) = gate::check_event(&event, &self.engine.settings.limits) {
-            return Ok(Outcome::Rejected(rejection));
+    /// Stages one batch. Each step is a loop of its own over all its events: most of the time goes
+    /// into loads from large tables, and loads of one loop overlap.
+    fn stage(&mut self, prepared: &mut Prepared, group: &mut Group<'_>) -> Result<()> {
+        let recent: Vec<u32> =
+            prepared.names.iter().map(|&name| self.numbers.names.recent(name).unwrap_or(NOWHERE)).collect();
+        let mut bytes = Vec::with_capacity(prepared.rests.len() + prepared.work.len() * 24);
+        let mut candidates = self.number(prepared, &recent, &mut bytes, group)?;
+        self.mark_suspects(&mut candidates, group.view)?;
+        let mut candidates = candidates.into_iter();
+        for (record, work) in prepared.records.iter().zip(prepared.work.iter_mut()) {
+            let outcome = match (record, work) {
+                (_, Work::Rejected(rejection)) => Outcome::Rejected(rejection.clone()),
+                (Record::Link(change), _) => self.stage_link(change, group)?,
+                (Record::Event(event), _) => {
+                    let candidate = candidates.next().expect("each event that was not refused is a candidate");
+                    self.stage_event(event, candidate, &bytes, group)?
+                }
+            };
+            let into = group.staged.len() - 1;
+            group.staged[into].outcomes.push(outcome);
         }
-        let (raw, source) = match self.number_event(&event, batch)? {
-            Ok(numbered) => numbered,
-            Err(rejection) => return Ok(Outcome::Rejected(rejection)),
-        };
-        let into = staged.len() - 1;
-        let from = staged[into].packed.len();
-        raw.pack(&mut staged[into].packed);
-        let identity = identity(&raw, source, &staged[into].packed[from..]);
-        let found = match self.find_in_group(identity, &raw, source, staged, identities) {
-            Match::New => self.find_stored(identity, &raw, view, links)?,
-            found => found,
-        };
-        if found != Match::New {
-            staged[into].packed.truncate(from);
-            return Ok(if found == Match::Same { Outcome::Duplicate } else { Outcome::Conflict });
-        }
-        let engine = &self.engine;
-        let commit = staged[into].commit;
-        let mut placed = |subject: u32| engine.lookup.links.changed(subject, commit);
-        let homes = self.homes.of(&raw, links, commit, &engine.lookup.store, batch, &mut placed)?;
-        let place = (identity, into as u32, staged[into].events.len() as u32);
-        identities.insert_unique(identity, place, |&(identity, ..)| identity);
-        let packed = from..staged[into].packed.len();
-        staged[into].events.push(Staged { identity, homes, packed, event: raw, source });
-        Ok(Outcome::Inserted)
+        Ok(())
     }
 
-    /// The event in numbers, and the number of its source.
-    fn number_event(
+    /// Turns the events of a batch into candidates, those with new terms on the slow path.
+    fn number(
         &mut self,
-        event: &Event,
-        batch: &mut StoreBatch,
-    ) -> Result<std::result::Result<(RawEvent, u32), Rejection>> {
-        let engine = self.engine.clone();
-        let store = &engine.lookup.store;
-        let shape = match self.terms.shape(event, store, batch) {
-            Ok(shape) => shape,
+        prepared: &mut Prepared,
+        recent: &[u32],
+        bytes: &mut Vec<u8>,
+        group: &mut Group<'_>,
+    ) -> Result<Vec<Candidate>> {
+        let mut candidates = Vec::with_capacity(prepared.records.len());
+        let (mut name_at, mut rest_at) = (0, 0);
+        let mut slow_rest = Vec::new();
+        for (record, work) in prepared.records.iter().zip(prepared.work.iter_mut()) {
+            let Record::Event(event) = record else { continue };
+            let (known, mut entities, rest) = match work {
+                Work::Rejected(_) => continue,
+                Work::Known(known) => {
+                    let count = usize::from(known.subjects) + usize::from(known.context);
+                    let entities = Numbered::from_slice(&recent[name_at..name_at + count]);
+                    let rest = &prepared.rests[rest_at..rest_at + known.rest_len as usize];
+                    name_at += count;
+                    rest_at += rest.len();
+                    (*known, entities, rest)
+                }
+                Work::Slow => {
+                    slow_rest.clear();
+                    match self.number_terms(event, &mut slow_rest, group)? {
+                        Ok(known) => {
+                            let count = usize::from(known.subjects) + usize::from(known.context);
+                            (known, Numbered::from_elem(NOWHERE, count), &slow_rest[..])
+                        }
+                        Err(rejection) => {
+                            *work = Work::Rejected(rejection);
+                            continue;
+                        }
+                    }
+                }
+            };
+            if entities.contains(&NOWHERE) {
+                self.find_entities(event, &mut entities)?;
+            }
+            let from = bytes.len();
+            pack(&known, &entities, rest, bytes);
+            let packed = from..bytes.len();
+            let identity = identity_of(event.id.as_ref(), known.time, known.source, &bytes[packed.clone()]);
+            candidates.push(Candidate { identity, packed, entities, known, suspect: false });
+        }
+        Ok(candidates)
+    }
+
+    /// Numbers the shape and the attributes of an event, giving numbers to new terms, and appends
+    /// what follows the entities in its packed row.
+    fn number_terms(&mut self, event: &Event, rest: &mut Vec<u8>, group: &mut Group<'_>) -> Numbering<KnownEvent> {
+        let store = &self.engine.lookup.store;
+        let terms = &mut self.numbers.terms;
+        let (shape, source) = match terms.shape(event, store, &mut group.batch) {
+            Ok(known) => known,
             Err(rejection) => return Ok(Err(rejection)),
         };
+        for entity in event.subjects.iter().chain(&event.context) {
+            if let Err(rejection) = terms.word(&entity.kind, store, &mut group.batch) {
+                return Ok(Err(rejection));
+            }
+        }
         let mut raw = RawEvent {
             time: event.time.as_nanos(),
-            shape,
-            severity: event.severity.number(),
             end: event.end.map(Timestamp::as_nanos),
             sequence: event.sequence,
             value: event.value,
             id: event.id.clone(),
             ..RawEvent::default()
         };
-        for entity in &event.subjects {
-            match self.number_entity(entity, batch)? {
-                Ok(number) => raw.subjects.push(number),
-                Err(rejection) => return Ok(Err(rejection)),
-            }
-        }
-        for entity in &event.context {
-            match self.number_entity(entity, batch)? {
-                Ok(number) => raw.context.push(number),
-                Err(rejection) => return Ok(Err(rejection)),
-            }
-        }
-        self.terms.values(shape, event, store, batch, &mut raw.values);
-        let source = self.terms.source_of(shape);
-        Ok(Ok((raw, source)))
+        terms.values(shape, event, store, &mut group.batch, &mut raw.values);
+        raw.put_rest(rest);
+        Ok(Ok(KnownEvent {
+            time: raw.time,
+            until: raw.until(),
+            shape,
+            source,
+            severity: event.severity.number(),
+            has_id: event.id.is_some(),
+            subjects: event.subjects.len() as u16,
+            context: event.context.len() as u16,
+            rest_len: rest.len() as u32,
+        }))
     }
 
-    fn number_entity(
-        &mut self,
-        entity: &Entity,
-        batch: &mut StoreBatch,
-    ) -> Result<std::result::Result<u32, Rejection>> {
+    /// Looks up the entities that were not used lately.
+    fn find_entities(&mut self, event: &Event, entities: &mut Numbered) -> Result<()> {
         let store = &self.engine.lookup.store;
-        let kind = match self.terms.word(&entity.kind, store, batch) {
-            Ok(kind) => kind,
-            Err(rejection) => return Ok(Err(rejection)),
-        };
-        let is_customer = entity.kind == self.engine.lookup.customer_type;
-        self.names.number(kind, &entity.id, is_customer, store, batch).map(Ok)
+        for (entity, number) in event.subjects.iter().chain(&event.context).zip(entities) {
+            if *number != NOWHERE {
+                continue;
+            }
+            let kind = self.engine.lookup.terms.read().number_of(&entity.kind);
+            if let Some(kind) = kind
+                && let Some(known) = self.numbers.names.known(kind, &entity.id, store)?
+            {
+                *number = known;
+            }
+        }
+        Ok(())
     }
 
-    fn find_in_group(
-        &self,
-        identity: u64,
-        event: &RawEvent,
-        source: u32,
-        staged: &[StagedBatch],
-        identities: &GroupIdentities,
-    ) -> Match {
-        let mut found = Match::New;
-        identities.find(identity, |&(known, batch, at)| {
-            if known != identity {
-                return false;
-            }
-            let other = &staged[batch as usize].events[at as usize];
-            let same_name = match (&event.id, &other.event.id) {
-                (Some(a), Some(b)) => a == b && event.time == other.event.time && source == other.source,
-                (None, None) => *event == other.event,
-                _ => false,
-            };
-            if same_name {
-                found = if *event == other.event { Match::Same } else { Match::Other };
-            }
-            same_name
-        });
-        found
-    }
-
-    fn find_stored(&mut self, identity: u64, event: &RawEvent, view: &View, links: &LinkView<'_>) -> Result<Match> {
+    /// Marks the candidates whose identity may be known.
+    fn mark_suspects(&mut self, candidates: &mut [Candidate], view: &View) -> Result<()> {
+        let mut known = vec![false; candidates.len()];
+        for (active, _) in &view.actives {
+            active.mark_known(candidates.iter().map(|candidate| candidate.identity), &mut known);
+        }
         let tables = self.engine.lookup.terms.read();
-        let known = Known {
+        let runs = Known {
             store: &self.engine.lookup.store,
             tables: &tables,
             actives: &view.actives,
             segments: &view.segments,
             seals: &view.seals,
         };
-        self.dedupe.find(&known, identity, event, &mut || homes_of_subjects(event, links))
+        for (candidate, known) in candidates.iter_mut().zip(known) {
+            candidate.suspect =
+                known || self.dedupe.may_be_sealed(&runs, candidate.identity, candidate.known.time)?;
+        }
+        Ok(())
     }
 
-    fn stage_link(
+    fn stage_event(
         &mut self,
-        change: &LinkChange,
-        commit: u64,
-        view: &View,
-        batch: &mut StoreBatch,
+        event: &Event,
+        mut candidate: Candidate,
+        bytes: &[u8],
+        group: &mut Group<'_>,
     ) -> Result<Outcome> {
-        if let Err(rejection) = gate::check_link(change, &self.engine.settings.limits) {
-            return Ok(Outcome::Rejected(rejection));
+        let mut row = &bytes[candidate.packed.clone()];
+        let mut renamed;
+        if candidate.entities.contains(&NOWHERE) {
+            // An earlier record of the group may have named what had no name.
+            let before = candidate.entities.clone();
+            self.find_entities(event, &mut candidate.entities)?;
+            if candidate.entities != before {
+                renamed = candidate.rename(event, row, &before);
+                row = &renamed;
+            }
         }
+        let found = match self.find_in_group(&candidate, row, group)? {
+            Match::New if candidate.suspect => self.find_stored(&candidate, row, group)?,
+            found => found,
+        };
+        match found {
+            Match::Same => return Ok(Outcome::Duplicate),
+            Match::Other => return Ok(Outcome::Conflict),
+            Match::New => {}
+        }
+        if candidate.entities.contains(&NOWHERE) {
+            // Nothing known has the entities that are named now, so the event stays new.
+            let before = candidate.entities.clone();
+            if let Err(rejection) = self.name_entities(event, &mut candidate.entities, group)? {
+                return Ok(Outcome::Rejected(rejection));
+            }
+            renamed = candidate.rename(event, row, &before);
+            row = &renamed;
+        }
+        let homes = self.homes_of(&candidate, group)?;
+        let into = group.staged.len() - 1;
+        let place = (candidate.identity, into as u32, group.staged[into].events.len() as u32);
+        group.identities.insert_unique(candidate.identity, place, |&(identity, ..)| identity);
+        let staged = &mut group.staged[into];
+        let from = staged.packed.len();
+        staged.packed.extend_from_slice(row);
+        let KnownEvent { time, until, shape, severity, .. } = candidate.known;
+        let of_customer = candidate.subjects().iter().any(|&subject| subject < FIRST_OTHER);
+        staged.events.push(Staged {
+            identity: candidate.identity,
+            homes,
+            packed: from..staged.packed.len(),
+            counted: Counted { time, until, shape, severity, of_customer },
+            source: candidate.known.source,
+        });
+        Ok(Outcome::Inserted)
+    }
+
+    fn homes_of(&mut self, candidate: &Candidate, group: &mut Group<'_>) -> Result<SmallVec<[u32; 2]>> {
+        let engine = &self.engine;
+        let commit = group.staged[group.staged.len() - 1].commit;
+        let presence = Interval::new(
+            Timestamp::from_nanos(candidate.known.time),
+            Timestamp::from_nanos(candidate.known.until),
+        );
+        let mut placed = |subject: u32| engine.lookup.links.changed(subject, commit);
+        self.homes.of(
+            candidate.subjects(),
+            presence,
+            &group.links,
+            commit,
+            &engine.lookup.store,
+            &mut group.batch,
+            &mut placed,
+        )
+    }
+
+    /// Gives numbers to the entities of `event` that have none, in the order in which it names them.
+    fn name_entities(&mut self, event: &Event, entities: &mut Numbered, group: &mut Group<'_>) -> Numbering<()> {
+        for (entity, number) in event.subjects.iter().chain(&event.context).zip(entities) {
+            if *number == NOWHERE {
+                match self.number_entity(entity, &mut group.batch)? {
+                    Ok(given) => *number = given,
+                    Err(rejection) => return Ok(Err(rejection)),
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn number_entity(&mut self, entity: &Entity, batch: &mut StoreBatch) -> Numbering<u32> {
+        let store = &self.engine.lookup.store;
+        let kind = match self.numbers.terms.word(&entity.kind, store, batch) {
+            Ok(kind) => kind,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let names = &mut self.numbers.names;
+        if let Some(number) = names.known(kind, &entity.id, store)? {
+            return Ok(Ok(number));
+        }
+        let is_customer = entity.kind == self.engine.lookup.customer_type;
+        names.give(kind, &entity.id, is_customer, store, batch).map(Ok)
+    }
+
+    /// Looks the event up among those staged before it. Equal events have equal packed rows.
+    fn find_in_group(&self, candidate: &Candidate, row: &[u8], group: &Group<'_>) -> Result<Match> {
+        let mut found = Match::New;
+        let mut failure = None;
+        group.identities.find(candidate.identity, |&(known, batch, at)| {
+            if known != candidate.identity {
+                return false;
+            }
+            let batch = &group.staged[batch as usize];
+            let other = &batch.events[at as usize];
+            match self.compare(candidate, row, other, &batch.packed[other.packed.clone()]) {
+                Ok(compared) => found = compared,
+                Err(error) => failure = Some(error),
+            }
+            found != Match::New || failure.is_some()
+        });
+        failure.map_or(Ok(found), Err)
+    }
+
+    fn compare(&self, candidate: &Candidate, row: &[u8], other: &Staged, other_row: &[u8]) -> Result<Match> {
+        if row == other_row {
+            return Ok(Match::Same);
+        }
+        if !candidate.known.has_id || candidate.known.source != other.source {
+            return Ok(Match::New);
+        }
+        let tables = self.engine.lookup.terms.read();
+        let (event, other) = (unpack(row, &tables)?, unpack(other_row, &tables)?);
+        Ok(if event.id == other.id && event.time == other.time { Match::Other } else { Match::New })
+    }
+
+    fn find_stored(&mut self, candidate: &Candidate, row: &[u8], group: &Group<'_>) -> Result<Match> {
+        let tables = self.engine.lookup.terms.read();
+        let event = unpack(row, &tables)?;
+        let known = Known {
+            store: &self.engine.lookup.store,
+            tables: &tables,
+            actives: &group.view.actives,
+            segments: &group.view.segments,
+            seals: &group.view.seals,
+        };
+        self.dedupe.find(&known, candidate.identity, &event, &mut || homes_of_subjects(&event, &group.links))
+    }
+
+    fn stage_link(&mut self, change: &LinkChange, group: &mut Group<'_>) -> Result<Outcome> {
         let engine = self.engine.clone();
         let store = &engine.lookup.store;
+        let commit = group.staged[group.staged.len() - 1].commit;
         let (from, relation, to) = change.triple();
-        let words = self.terms.word(relation, store, batch).and_then(|relation| {
-            Ok((relation, self.terms.word(change.source(), store, batch)?))
-        });
-        let (relation, source) = match words {
-            Ok(words) => words,
-            Err(rejection) => return Ok(Outcome::Rejected(rejection)),
+        let mut word = |text| self.numbers.terms.word(text, store, &mut group.batch);
+        let (relation, source) = match (word(relation), word(change.source())) {
+            (Ok(relation), Ok(source)) => (relation, source),
+            (Err(rejection), _) | (_, Err(rejection)) => return Ok(Outcome::Rejected(rejection)),
         };
-        let (from, to) = match (self.number_entity(from, batch)?, self.number_entity(to, batch)?) {
+        let ends = (self.number_entity(from, &mut group.batch)?, self.number_entity(to, &mut group.batch)?);
+        let (from, to) = match ends {
             (Ok(from), Ok(to)) => (from, to),
             (Err(rejection), _) | (_, Err(rejection)) => return Ok(Outcome::Rejected(rejection)),
         };
         let bound = |time: Option<Timestamp>, unbounded: Timestamp| time.unwrap_or(unbounded).as_nanos();
         let (statement, valid_from, valid_to) = match change {
-            LinkChange::Add(link) => (
-                Statement::Add,
-                bound(link.valid_from, Timestamp::MIN),
-                bound(link.valid_to, Timestamp::MAX),
-            ),
+            LinkChange::Add(link) => {
+                (Statement::Add, bound(link.valid_from, Timestamp::MIN), bound(link.valid_to, Timestamp::MAX))
+            }
             LinkChange::Close { at, .. } => (Statement::Close, at.as_nanos(), 0),
             LinkChange::Retract { valid_from, .. } => (Statement::Retract, bound(*valid_from, Timestamp::MIN), 0),
         };
@@ -374,16 +545,16 @@ impl Committer {
             to: valid_to,
         };
         let key = outgoing.encode();
-        if !self.statements.insert(key) || view.snapshot.get(Family::Links, &key)?.is_some() {
+        if !group.statements.insert(key) || group.view.snapshot.get(Family::Links, &key)?.is_some() {
             return Ok(Outcome::Duplicate);
         }
         let incoming = LinkKey { entity: to, side: Side::Incoming, other: from, ..outgoing };
         let value = encode_value(source, commit);
-        batch.put(store, Family::Links, &key, &value);
-        batch.put(store, Family::Links, &incoming.encode(), &value);
+        group.batch.put(store, Family::Links, &key, &value);
+        group.batch.put(store, Family::Links, &incoming.encode(), &value);
         engine.lookup.links.changed(from, commit);
         self.homes.forget(to);
-        self.links += 1;
+        self.numbers.links += 1;
         Ok(Outcome::Inserted)
     }
 
@@ -391,6 +562,7 @@ impl Committer {
         let view = self.engine.views.load();
         let (active, _) = view.actives.last().expect("a view has an active segment");
         let full = active.event_count() >= self.engine.settings.segment_events
+            || active.commit_count() >= SEGMENT_COMMITS_MAX
             || active.packed_bytes() >= SEGMENT_BYTES_MAX;
         if full {
             self.freeze();
@@ -411,6 +583,23 @@ impl Committer {
         let _ = self.to_seal.send(active);
         let _ = self.engine.wait_for(|work| work.seals <= FROZEN_MAX || work.stopping);
     }
+
+    /// Publishes a view that holds back nothing deleted since the last commit. Only this thread may:
+    /// in another, the storage snapshot could fall between a commit's write and its publication.
+    fn refresh(&mut self) {
+        let snapshot = Arc::new(StoreSnapshot::new(self.engine.lookup.store.clone()));
+        self.engine.views.update(|view| view.snapshot = snapshot);
+    }
+}
+
+/// Appends the packed row of an event, as [`RawEvent::pack`] does.
+fn pack(known: &KnownEvent, entities: &[u32], rest: &[u8], out: &mut Vec<u8>) {
+    RawEvent::pack_head(known.time, known.shape, known.severity, entities, out);
+    out.extend_from_slice(rest);
+}
+
+fn unpack(row: &[u8], tables: &crate::dictionary::TermTables) -> Result<RawEvent> {
+    RawEvent::unpack(&mut Reader::new(row), tables)
 }
 
 /// Where events with the subjects of `event` may lie.
@@ -422,11 +611,28 @@ fn homes_of_subjects(event: &RawEvent, links: &LinkView<'_>) -> Result<Vec<u32>>
         homes.extend(outgoing.placements.iter().map(|placement| placement.home));
     }
     if homes.is_empty() {
-        homes.push(crate::segment::NOWHERE);
+        homes.push(NOWHERE);
     }
     homes.sort_unstable();
     homes.dedup();
     Ok(homes)
+}
+
+impl Candidate {
+    /// The packed row with the entities as they are now instead of `before`; the identity follows.
+    fn rename(&mut self, event: &Event, row: &[u8], before: &[u32]) -> Vec<u8> {
+        let KnownEvent { time, shape, severity, source, .. } = self.known;
+        let mut head = Vec::new();
+        RawEvent::pack_head(time, shape, severity, before, &mut head);
+        let mut renamed = Vec::with_capacity(row.len());
+        pack(&self.known, &self.entities, &row[head.len()..], &mut renamed);
+        self.identity = identity_of(event.id.as_ref(), time, source, &renamed);
+        renamed
+    }
+
+    fn subjects(&self) -> &[u32] {
+        &self.entities[..usize::from(self.known.subjects)]
+    }
 }
 
 impl Staged {
@@ -435,35 +641,48 @@ impl Staged {
             identity: self.identity,
             homes: &self.homes,
             packed: &packed[self.packed.clone()],
-            event: &self.event,
+            counted: self.counted,
         }
     }
 }
 
 impl StagedBatch {
-    fn new(commit: u64, records: usize) -> StagedBatch {
+    fn new(commit: u64, prepared: &Prepared) -> StagedBatch {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
+        let records = prepared.records.len();
         StagedBatch {
             commit,
             wall,
-            packed: Vec::with_capacity(records * 32),
+            packed: Vec::with_capacity(prepared.rests.len() + records * 24),
             events: Vec::with_capacity(records),
             outcomes: Vec::with_capacity(records),
         }
     }
 
-    fn log_row(&self) -> LogRow {
+    /// The bytes of the batch's row in the log.
+    fn log_row(&mut self) -> Vec<u8> {
         let several_homes = self.events.iter().any(|event| event.homes.len() != 1);
-        LogRow {
-            wall: self.wall,
-            packed: self.packed.clone(),
-            lengths: self.events.iter().map(|event| event.packed.len() as u32).collect(),
-            homes: self.events.iter().flat_map(|event| event.homes.iter().copied()).collect(),
-            home_counts: if several_homes {
-                self.events.iter().map(|event| event.homes.len() as u16).collect()
-            } else {
-                Vec::new()
-            },
+        let mut lengths = Vec::with_capacity(self.events.len() * 2);
+        for event in &self.events {
+            varint::put(&mut lengths, event.packed.len() as u64);
         }
+        let mut homes = Vec::with_capacity(self.events.len() * 4);
+        for event in &self.events {
+            if several_homes {
+                varint::put(&mut homes, event.homes.len() as u64);
+            }
+            event.homes.iter().for_each(|home| homes.extend_from_slice(&home.to_le_bytes()));
+        }
+        let row = LogRow {
+            wall: self.wall,
+            events: self.events.len() as u32,
+            packed: std::mem::take(&mut self.packed),
+            lengths,
+            homes,
+            several_homes,
+        };
+        let bytes = record::encode(&row);
+        self.packed = row.packed;
+        bytes
     }
 }

@@ -5,22 +5,25 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 
 use crate::codec::key;
 use crate::codec::raw::RawEvent;
 use crate::codec::record::{self, Header, LogRow, Manifest};
 use crate::codec::varint::Reader;
-use crate::dictionary::{NameReader, NameWriter, TermLimits, TermWriter, Terms};
+use crate::dictionary::{NameHasher, NameReader, NameWriter, TermLimits, TermWriter, Terms};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::background;
-use crate::ingest::batch::Receipt;
+use crate::ingest::batch::Answer;
 use crate::ingest::commit::{Committer, Numbers};
+use crate::ingest::prepare::Prepared;
 use crate::model::{Limits, Text};
 use crate::segment::{
-    Active, Appended, Lookup, Segment, View, Views, identity, load_counts, load_header, load_manifest,
+    Active, Appended, Counted, Lookup, Segment, View, Views, identity, load_counts, load_header, load_manifest,
     put_header, put_manifest,
 };
 use crate::store::{Batch as StoreBatch, CacheSizes, Family, Store, StoreSnapshot};
@@ -47,9 +50,11 @@ pub(crate) struct Settings {
 
 /// What the commit thread is asked for.
 pub(crate) enum Request {
-    Commit { records: crate::ingest::Batch, reply: Sender<Result<Receipt>> },
+    Commit { prepared: Prepared, reply: Sender<Answer> },
     /// Freeze the active segment, so that it is sealed; answered once it is frozen.
     Freeze { reply: Sender<()> },
+    /// Let go of what was deleted since the last commit.
+    Refresh { reply: Sender<()> },
 }
 
 /// Work that waits or runs behind the commits.
@@ -57,6 +62,8 @@ pub(crate) enum Request {
 pub(crate) struct Work {
     /// Frozen segments not yet sealed.
     pub(crate) seals: usize,
+    /// When the last commit was written; merges give way to commits for a while.
+    pub(crate) last_commit: Option<Instant>,
     /// Whether a merge runs.
     pub(crate) merging: bool,
     /// Whether the merge thread found nothing more to do.
@@ -68,6 +75,7 @@ pub(crate) struct Work {
 pub(crate) struct Engine {
     pub(crate) lookup: Arc<Lookup>,
     pub(crate) settings: Settings,
+    pub(crate) name_hasher: NameHasher,
     pub(crate) views: Views,
     pub(crate) manifest: Mutex<Manifest>,
     pub(crate) next_segment: AtomicU32,
@@ -126,6 +134,7 @@ impl Engine {
         });
         let engine = Arc::new(Engine {
             lookup,
+            name_hasher: names.hasher(),
             views: Views::new(view),
             manifest: Mutex::new(manifest),
             next_segment,
@@ -169,6 +178,12 @@ impl Engine {
         self.lookup.store.write(batch, true)?;
         *manifest = next.clone();
         Ok(next)
+    }
+
+    /// Frees the space of log rows that were trimmed.
+    pub(crate) fn reclaim_log(&self) -> Result<()> {
+        let first = self.views.load().actives.first().map_or(0, |(active, _)| active.number());
+        self.lookup.store.reclaim(Family::Log, &key::log(0, 0), &key::log(first, 0))
     }
 
     /// Waits until `done` says so or the store is poisoned.
@@ -293,28 +308,35 @@ fn replay(store: &Store, terms: &Terms, trimmed: u64) -> Result<Replayed> {
 
 fn replay_row(active: &Active, commit: u64, row: &LogRow, tables: &crate::dictionary::TermTables) -> Result<()> {
     let mismatch = || Error::corrupt("lengths do not fit the rows");
-    let mut events = Vec::with_capacity(row.lengths.len());
-    let (mut at, mut home_at) = (0usize, 0usize);
-    for (index, &length) in row.lengths.iter().enumerate() {
-        let packed = row.packed.get(at..at + length as usize).ok_or_else(mismatch)?;
+    let mut events = Vec::new();
+    let mut lengths = Reader::new(&row.lengths);
+    let mut homes = Reader::new(&row.homes);
+    let mut at = 0usize;
+    for _ in 0..row.events {
+        let length = lengths.varint_u32()? as usize;
+        let packed = at.checked_add(length).and_then(|to| row.packed.get(at..to)).ok_or_else(mismatch)?;
         let mut reader = Reader::new(packed);
         let event = RawEvent::unpack(&mut reader, tables)?;
         reader.finish()?;
-        let homes = usize::from(row.home_counts.get(index).copied().unwrap_or(1));
-        let homes = row.homes.get(home_at..home_at + homes).ok_or_else(mismatch)?;
+        let count = if row.several_homes { homes.length()? } else { 1 };
+        let mut event_homes: SmallVec<[u32; 2]> = SmallVec::new();
+        for _ in 0..count {
+            event_homes.push(u32::from_le_bytes(homes.array()?));
+        }
         let source = tables.shape(event.shape)?.shape.source;
-        events.push((identity(&event, source, packed), homes, packed, event));
-        at += length as usize;
-        home_at += homes.len();
+        events.push((identity(event.id.as_ref(), event.time, source, packed), event_homes, packed, Counted::of(&event)));
+        at += length;
     }
-    if at != row.packed.len() || home_at != row.homes.len() {
+    lengths.finish()?;
+    homes.finish()?;
+    if at != row.packed.len() {
         return Err(mismatch());
     }
-    let appended = events.iter().map(|(identity, homes, packed, event)| Appended {
+    let appended = events.iter().map(|(identity, homes, packed, counted)| Appended {
         identity: *identity,
         homes,
         packed,
-        event,
+        counted: *counted,
     });
     active.append(commit, row.wall, appended);
     Ok(())

@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::codec::key::{LinkKey, Side, Statement};
-use crate::codec::raw::{FIRST_OTHER, RawEvent};
+use crate::codec::raw::FIRST_OTHER;
 use crate::error::Result;
 use crate::model::{Interval, Timestamp};
 use crate::segment::NOWHERE;
@@ -39,19 +39,20 @@ pub(super) struct Homes {
 }
 
 impl Homes {
-    /// The homes of an event, ascending: at least one.
+    /// The homes of an event with these subjects and this presence, ascending: at least one.
+    #[expect(clippy::too_many_arguments, reason = "what one caller has at hand, no concept of its own")]
     pub(super) fn of(
         &mut self,
-        event: &RawEvent,
+        subjects: &[u32],
+        presence: Interval,
         links: &LinkView<'_>,
         commit: u64,
         store: &Store,
         batch: &mut Batch,
         placed: &mut dyn FnMut(u32),
     ) -> Result<SmallVec<[u32; 2]>> {
-        let presence = Interval::new(Timestamp::from_nanos(event.time), Timestamp::from_nanos(event.until()));
         let mut homes = SmallVec::new();
-        for &subject in &event.subjects {
+        for &subject in subjects {
             let home = if subject < FIRST_OTHER {
                 subject
             } else {

@@ -11,7 +11,8 @@ mod commit;
 mod engine;
 mod gate;
 mod home;
+mod prepare;
 
 pub use batch::{Batch, Pending, Receipt};
-pub(crate) use engine::{Engine, Settings};
-pub(crate) use engine::{Request, Threads};
+pub(crate) use engine::{Engine, Request, Settings, Threads};
+pub(crate) use prepare::prepare;

@@ -1,5 +1,9 @@
 //! From numbers back to text.
 
+use std::cell::RefCell;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use parking_lot::RwLockReadGuard;
 
 use crate::codec::raw::RawEvent;
@@ -9,15 +13,24 @@ use crate::model::{Entity, Event, Interval, Link, Severity, Text, Timestamp};
 use crate::segment::Lookup;
 use crate::topology::Edge;
 
+/// Entities named once: the events of one stream keep meeting the same few.
+pub(super) type Memo = RefCell<HashMap<u32, Entity, FixedState>>;
+
 /// Turns numbers into text. Holds off new terms while it lives: keep it short.
 pub(super) struct Resolver<'a> {
     lookup: &'a Lookup,
     tables: RwLockReadGuard<'a, TermTables>,
+    memo: Option<&'a Memo>,
 }
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(lookup: &'a Lookup) -> Resolver<'a> {
-        Resolver { lookup, tables: lookup.terms.read() }
+        Resolver { lookup, tables: lookup.terms.read(), memo: None }
+    }
+
+    /// As [`Resolver::new`], remembering entities in `memo`.
+    pub(super) fn with_memo(lookup: &'a Lookup, memo: &'a Memo) -> Resolver<'a> {
+        Resolver { lookup, tables: lookup.terms.read(), memo: Some(memo) }
     }
 
     pub(super) fn tables(&self) -> &TermTables {
@@ -25,7 +38,13 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn entity(&self, number: u32) -> Result<Entity> {
-        self.lookup.names.entity(number, &self.tables)
+        let Some(memo) = self.memo else { return self.lookup.names.entity(number, &self.tables) };
+        if let Some(entity) = memo.borrow().get(&number) {
+            return Ok(entity.clone());
+        }
+        let entity = self.lookup.names.entity(number, &self.tables)?;
+        memo.borrow_mut().insert(number, entity.clone());
+        Ok(entity)
     }
 
     pub(super) fn word(&self, number: u32) -> Result<Text> {

@@ -174,8 +174,7 @@ impl Snapshot {
         let Some(source) = tables.number_of(&name.source) else { return Ok(None) };
         let time = name.time.as_nanos();
         let mut found = None;
-        let given = RawEvent { time, id: Some(name.id.clone()), ..RawEvent::default() };
-        let wanted = identity(&given, source, &[]);
+        let wanted = identity(Some(&name.id), time, source, &[]);
         for (active, bound) in &self.view.actives {
             active.find_identity_below(wanted, *bound, tables, |event| {
                 if is_named(tables, event, source, name) {

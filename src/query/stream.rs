@@ -9,7 +9,7 @@ use crate::model::{Interval, Severity, Text, Window};
 use crate::query::filter::{Bound, Filter};
 use crate::query::gather::{self, Hit};
 use crate::query::item::{Cursor, StreamContext, StreamItem, via};
-use crate::query::lookup::Resolver;
+use crate::query::lookup::{Memo, Resolver};
 use crate::query::order;
 use crate::query::snapshot::Snapshot;
 use crate::topology::{Reach, reach};
@@ -159,7 +159,7 @@ impl StreamQuery {
         drop(resolver);
         let hop_limit_reached = reach.limit_reached && self.max_hops > 0;
         let context = Arc::new(StreamContext { snapshot, customer, max_hops: self.max_hops });
-        let answer = Answer { context, reach };
+        let answer = Answer { context, reach, memo: Memo::default() };
         Ok(Stream { hits: hits.into_iter(), answer: Some(answer), hop_limit_reached })
     }
 }
@@ -180,6 +180,7 @@ impl fmt::Debug for StreamQuery {
 struct Answer {
     context: Arc<StreamContext>,
     reach: Reach,
+    memo: Memo,
 }
 
 /// The events of a stream, in order; owns what it reads. After an error it yields nothing more.
@@ -225,7 +226,7 @@ impl Iterator for Stream {
 impl Answer {
     fn item(&self, hit: Hit) -> Result<StreamItem> {
         let context = self.context.clone();
-        let resolver = Resolver::new(&self.context.snapshot.lookup);
+        let resolver = Resolver::with_memo(&self.context.snapshot.lookup, &self.memo);
         let event = resolver.event(&hit.event)?;
         let subject = via(&hit.event, context.customer, |subject| self.reach.get(subject).is_some());
         let via = match subject {

@@ -83,12 +83,10 @@ pub(super) fn paths(
     let resolver = Resolver::new(&snapshot.lookup);
     let mut found = Vec::new();
     for &subject in subjects {
-        for path in crate::topology::paths(&links, customer, subject, during, max_hops)? {
-            found.push(resolve(&resolver, &path, subject)?);
-        }
+        let paths = crate::topology::paths(&links, customer, subject, during, max_hops)?;
+        found.extend(paths.into_iter().map(|path| (subject, path)));
     }
-    found.sort_by_key(|path: &Path| path.steps.len());
-    Ok(found)
+    crate::topology::minimal(found).iter().map(|(subject, path)| resolve(&resolver, path, *subject)).collect()
 }
 
 fn resolve(resolver: &Resolver<'_>, path: &NumberPath, subject: u32) -> Result<Path> {

@@ -21,7 +21,30 @@ pub(crate) struct Appended<'a> {
     pub(crate) identity: u64,
     pub(crate) homes: &'a [u32],
     pub(crate) packed: &'a [u8],
-    pub(crate) event: &'a RawEvent,
+    pub(crate) counted: Counted,
+}
+
+/// What of an event goes into the counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) time: i64,
+    pub(crate) until: i64,
+    pub(crate) shape: u32,
+    pub(crate) severity: u8,
+    /// Whether a subject is a customer.
+    pub(crate) of_customer: bool,
+}
+
+impl Counted {
+    pub(crate) fn of(event: &RawEvent) -> Counted {
+        Counted {
+            time: event.time,
+            until: event.until(),
+            shape: event.shape,
+            severity: event.severity,
+            of_customer: event.subjects.iter().any(|&subject| subject < FIRST_OTHER),
+        }
+    }
 }
 
 /// A commit in a segment: the ordinal of its first event, its number, its wall time.
@@ -35,6 +58,7 @@ pub(crate) struct CommitMark {
 /// An event stands under each of its homes.
 #[derive(Clone, Copy)]
 struct Entry {
+    home: u32,
     event: u32,
     /// The entry before this one of the same home.
     previous: u32,
@@ -97,6 +121,10 @@ impl Active {
         self.inner.read().rows.len()
     }
 
+    pub(crate) fn commit_count(&self) -> usize {
+        self.inner.read().commits.len()
+    }
+
     /// Bytes of packed rows, about.
     pub(crate) fn packed_bytes(&self) -> usize {
         self.inner.read().blocks.iter().map(Vec::len).sum()
@@ -154,7 +182,7 @@ impl Active {
         let mut totals = Totals::default();
         for event in 0..inner.event_bound(bound) {
             let raw = inner.unpack(event, layouts)?;
-            count(&mut totals, &raw, raw.commit);
+            count(&mut totals, Counted::of(&raw), raw.commit);
         }
         Ok(totals)
     }
@@ -200,6 +228,14 @@ impl Active {
     ) -> Result<()> {
         let events = self.inner.read().event_bound(bound);
         self.find_where(identity, layouts, |ordinal, event| ordinal < events && same(event))
+    }
+
+    /// Marks in `known` which of `identities` some event has. Nothing but loads, so that they overlap.
+    pub(crate) fn mark_known(&self, identities: impl Iterator<Item = u64>, known: &mut [bool]) {
+        let inner = self.inner.read();
+        for (identity, known) in identities.zip(known) {
+            *known |= inner.identities.find(identity, |&(other, _)| other == identity).is_some();
+        }
     }
 
     /// Calls `same` with each event whose identity is `identity` until it returns true.
@@ -248,11 +284,11 @@ impl Inner {
         for &home in event.homes {
             let entry = self.entries.len() as u32;
             let previous = self.homes.insert(home, entry).unwrap_or(NONE);
-            self.entries.push(Entry { event: ordinal, previous });
+            self.entries.push(Entry { home, event: ordinal, previous });
         }
         self.identities.insert_unique(event.identity, (event.identity, ordinal), |&(identity, _)| identity);
-        self.until = self.until.max(event.event.until());
-        count(&mut self.totals, event.event, commit);
+        self.until = self.until.max(event.counted.until);
+        count(&mut self.totals, event.counted, commit);
     }
 
     pub(super) fn unpack<L: Layouts + ?Sized>(&self, event: u32, layouts: &L) -> Result<RawEvent> {
@@ -292,18 +328,16 @@ impl Inner {
         self.until
     }
 
-    /// (home, time, event) of every entry.
+    /// (home, time, event) of every entry, in order of arrival.
     pub(super) fn entries(&self) -> Vec<(u32, i64, u32)> {
-        let mut all = vec![(0, 0, 0); self.entries.len()];
-        for (&home, &last) in &self.homes {
-            let mut at = last;
-            while at != NONE {
-                let entry = self.entries[at as usize];
-                all[at as usize] = (home, RawEvent::packed_time(self.packed(entry.event)), entry.event);
-                at = entry.previous;
-            }
-        }
-        all
+        let time = |event: u32| RawEvent::packed_time(self.packed(event));
+        self.entries.iter().map(|entry| (entry.home, time(entry.event), entry.event)).collect()
+    }
+
+    /// Touches the rows of events that are about to be unpacked: loads that do not wait for each
+    /// other overlap, where those of one unpacking after the other would not.
+    pub(super) fn touch(&self, events: impl Iterator<Item = u32>) -> u8 {
+        events.fold(0, |sum, event| sum ^ self.packed(event).first().copied().unwrap_or(0))
     }
 
     /// Identity of each event, in no order.
@@ -313,7 +347,7 @@ impl Inner {
 }
 
 /// Counts an event in.
-pub(crate) fn count(totals: &mut Totals, event: &RawEvent, commit: u64) {
+fn count(totals: &mut Totals, event: Counted, commit: u64) {
     if totals.events == 0 {
         totals.first = event.time;
         totals.last = event.time;
@@ -323,9 +357,7 @@ pub(crate) fn count(totals: &mut Totals, event: &RawEvent, commit: u64) {
     totals.first = totals.first.min(event.time);
     totals.last = totals.last.max(event.time);
     totals.severities[usize::from(event.severity)] += 1;
-    if !event.subjects.iter().any(|&subject| subject < FIRST_OTHER) {
-        totals.without_customer += 1;
-    }
+    totals.without_customer += u64::from(!event.of_customer);
     let shape = event.shape as usize;
     if totals.shapes.len() <= shape {
         totals.shapes.resize_with(shape + 1, Default::default);

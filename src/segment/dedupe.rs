@@ -12,7 +12,7 @@ use crate::codec::raw::{Layouts, RawEvent};
 use crate::codec::record::SealMeta;
 use crate::dictionary::TermTables;
 use crate::error::{Error, Result};
-use crate::model::{Interval, Timestamp};
+use crate::model::{Interval, Text, Timestamp};
 use crate::segment::active::Active;
 use crate::segment::seal::{FILTER, INDEX};
 use crate::segment::sealed::{Reading, Segment};
@@ -31,11 +31,11 @@ pub(crate) enum Match {
 
 /// The identity of an event as a hash: of source, id and time when it has an id, otherwise of its
 /// packed row. Stable within one store, whose numbers it is made of.
-pub(crate) fn identity(event: &RawEvent, source: u32, packed: &[u8]) -> u64 {
-    match &event.id {
+pub(crate) fn identity(id: Option<&Text>, time: i64, source: u32, packed: &[u8]) -> u64 {
+    match id {
         None => xxhash_rust::xxh3::xxh3_64(packed),
         Some(id) => {
-            let seed = xxhash_rust::xxh3::xxh3_64_with_seed(&event.time.to_le_bytes(), u64::from(source));
+            let seed = xxhash_rust::xxh3::xxh3_64_with_seed(&time.to_le_bytes(), u64::from(source));
             xxhash_rust::xxh3::xxh3_64_with_seed(id.as_bytes(), seed)
         }
     }
@@ -108,6 +108,16 @@ impl Dedupe {
             }
         }
         Ok(Match::New)
+    }
+
+    /// Whether a sealed event may have this identity: false is certain.
+    pub(crate) fn may_be_sealed(&mut self, known: &Known<'_>, identity: u64, time: i64) -> Result<bool> {
+        for seal in known.seals.iter().rev() {
+            if seal.first <= time && time <= seal.last && self.may_hold(known.store, seal, identity)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn may_hold(&mut self, store: &Store, seal: &SealMeta, identity: u64) -> Result<bool> {

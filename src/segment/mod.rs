@@ -17,7 +17,7 @@ mod seal;
 mod sealed;
 mod view;
 
-pub(crate) use active::{Active, Appended, add_totals};
+pub(crate) use active::{Active, Appended, Counted, add_totals};
 pub(crate) use dedupe::{Dedupe, Known, Match, identity, indexed_homes, visit_instant};
 pub(crate) use manifest::{load_counts, load_header, load_manifest, put_counts, put_header, put_manifest};
 pub(crate) use merge::{merge, pick as pick_merge};

@@ -17,6 +17,9 @@ pub(super) const FILTER: u8 = b'f';
 /// `dedupe` table of identity indexes.
 pub(super) const INDEX: u8 = b'i';
 
+/// Rows fetched at once from all over the segment.
+const TOUCH_AHEAD: usize = 64;
+
 /// What a seal made: `batch` lists it, once the caller adds manifest and log trim.
 pub(crate) struct Sealed {
     pub(crate) segment: Option<SegmentMeta>,
@@ -45,7 +48,14 @@ pub(crate) fn seal(store: &Store, terms: &Terms, active: &Active) -> Result<Seal
     let rows = store.table_writer(Family::Rows, &format!("rows-{number}"))?;
     let mut writer = RowWriter::new(rows, number, inner.totals().first, first_commit);
     let mut events = Vec::new();
-    for of_home in entries.chunk_by(|a, b| a.0 == b.0) {
+    let mut touched = 0;
+    for (at, of_home) in chunks_with_offsets(&entries) {
+        // Rows lie in order of arrival: those of the next homes are fetched while these are written.
+        if at + of_home.len() > touched {
+            let ahead = &entries[at..entries.len().min(at + of_home.len().max(TOUCH_AHEAD))];
+            std::hint::black_box(inner.touch(ahead.iter().map(|entry| entry.2)));
+            touched = at + ahead.len();
+        }
         events.clear();
         {
             let tables = terms.read();
@@ -70,6 +80,15 @@ pub(crate) fn seal(store: &Store, terms: &Terms, active: &Active) -> Result<Seal
         last_commit,
     };
     Ok(Sealed { segment: Some(segment), seal: Some(seal), homes, batch })
+}
+
+/// Runs of one home, each with its offset.
+fn chunks_with_offsets(entries: &[(u32, i64, u32)]) -> impl Iterator<Item = (usize, &[(u32, i64, u32)])> {
+    let mut at = 0;
+    entries.chunk_by(|a, b| a.0 == b.0).map(move |run| {
+        at += run.len();
+        (at - run.len(), run)
+    })
 }
 
 fn write_dedupe(

@@ -53,7 +53,7 @@ const DEFINITIONS: [Definition; 8] = {
     }
     [
         define(Meta, "meta", 16 << 10, Lz4, None, 4 * MIB),
-        define(Log, "log", 64 << 10, Lz4, None, 128 * MIB),
+        define(Log, "log", 64 << 10, Lz4, None, 256 * MIB),
         define(Names, "names", 8 << 10, Zstd, Some(10.0), 32 * MIB),
         define(Numbers, "numbers", 8 << 10, Zstd, None, 32 * MIB),
         define(Terms, "terms", 16 << 10, Lz4, None, 4 * MIB),
@@ -100,7 +100,7 @@ impl Family {
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }
         options.set_write_buffer_size(definition.write_buffer_bytes);
-        options.set_max_write_buffer_number(3);
+        options.set_max_write_buffer_number(2);
         options.set_target_file_size_base(64 << 20);
         options.set_level_compaction_dynamic_level_bytes(true);
         if self == Family::Log {

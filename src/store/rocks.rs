@@ -157,7 +157,14 @@ impl Store {
         Ok(total)
     }
 
-    /// Waits until RocksDB has nothing to flush or compact.
+    /// Frees what a family has deleted: writes it out and compacts `[from, to)`.
+    pub(crate) fn reclaim(&self, family: Family, from: &[u8], to: &[u8]) -> Result<()> {
+        self.rocks.flush_cf(self.handle(family)).map_err(|cause| failure(cause, family.name()))?;
+        self.rocks.compact_range_cf(self.handle(family), Some(from), Some(to));
+        Ok(())
+    }
+
+    /// Waits until RocksDB has nothing to compact.
     pub(crate) fn wait_for_compaction(&self) -> Result<()> {
         let mut options = rocksdb::WaitForCompactOptions::default();
         options.set_flush(false);

@@ -13,5 +13,5 @@ mod reach;
 
 pub(crate) use facts::{Edge, Facts, effective};
 pub(crate) use links::{LinkCache, LinkView, Outgoing, Placement, decode_row, encode_value};
-pub(crate) use paths::{NumberPath, paths};
+pub(crate) use paths::{NumberPath, minimal, paths};
 pub(crate) use reach::{Reach, Reached, reach};

@@ -27,8 +27,8 @@ impl NumberPath {
     }
 }
 
-/// All minimal paths from `root` to `target` of at most `max_hops` links that hold together at some
-/// instant of `during`: no entity twice, and no path whose links include all links of another.
+/// All paths from `root` to `target` of at most `max_hops` links that hold together at some instant
+/// of `during` and meet no entity twice.
 ///
 /// Depth first, cut wherever the target is out of reach: distances to the target are computed
 /// first, backwards over the edges that `root` reaches.
@@ -47,15 +47,20 @@ pub(crate) fn paths<F: Facts>(
     search.collect_edges(facts, root, during, max_hops)?;
     search.measure_distances();
     search.walk(root, during, max_hops, &mut Vec::new());
-    let mut found = search.found;
-    found.sort_by_key(|path| path.steps.len());
-    let mut minimal: Vec<NumberPath> = Vec::new();
-    for path in found {
-        if !minimal.iter().any(|shorter| shorter.is_part_of(&path)) {
-            minimal.push(path);
+    Ok(search.found)
+}
+
+/// Keeps the minimal ones of paths that may end at different entities, shortest first: none whose
+/// links include all links of another. Of paths to one entity that meet none twice, none does.
+pub(crate) fn minimal<T>(mut paths: Vec<(T, NumberPath)>) -> Vec<(T, NumberPath)> {
+    paths.sort_by_key(|(_, path)| path.steps.len());
+    let mut kept: Vec<(T, NumberPath)> = Vec::new();
+    for (target, path) in paths {
+        if !kept.iter().any(|(_, shorter)| shorter.is_part_of(&path)) {
+            kept.push((target, path));
         }
     }
-    Ok(minimal)
+    kept
 }
 
 struct Search {
@@ -164,10 +169,20 @@ mod tests {
     }
 
     #[test]
-    fn cycles_end_and_detours_over_the_same_links_are_not_minimal() {
+    fn cycles_end() {
         let table = Table(vec![(1, 2, 0, 9), (2, 3, 0, 9), (3, 2, 0, 9), (3, 1, 0, 9), (2, 4, 0, 9), (3, 4, 0, 9)]);
-        assert_eq!(routes(&table, 4, 5, 8), [vec![2, 4], vec![2, 3, 4]]);
+        let mut routes = routes(&table, 4, 5, 8);
+        routes.sort();
+        assert_eq!(routes, [vec![2, 3, 4], vec![2, 4]]);
         assert_eq!(reach(&table, 1, Interval::ALL, 8).unwrap().entities.len(), 4);
+    }
+
+    #[test]
+    fn a_path_that_takes_all_links_of_another_is_not_minimal() {
+        let table = Table(vec![(1, 2, 0, 9), (2, 3, 0, 9)]);
+        let to = |target| paths(&table, 1, target, &span(0, 9).into(), 8).unwrap().remove(0);
+        let kept = minimal(vec![(3, to(3)), (2, to(2))]);
+        assert_eq!(kept.iter().map(|(target, _)| *target).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

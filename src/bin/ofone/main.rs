@@ -1,0 +1,60 @@
+//! The `ofone` command line: looks into stores, fills them, and makes data to try them with.
+//!
+//! A file per command; they see only the public API of the library. Data goes to stdout, talk to
+//! stderr, and every text that came from data is escaped on the way.
+
+mod args;
+mod check;
+mod commit;
+mod exit;
+mod fold;
+mod r#gen;
+mod ingest;
+mod lanes;
+mod links;
+mod output;
+mod progress;
+mod screen;
+mod stats;
+mod stream;
+mod time;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The experience of one: every feed of a service provider as one stream per customer.
+#[derive(Parser)]
+#[command(name = "ofone", version, after_help = exit::CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Gen(r#gen::Args),
+    Ingest(ingest::Args),
+    Stream(stream::Args),
+    Why(why::Args),
+    Links(links::Args),
+    Stats(stats::Args),
+    Check(check::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Gen(args) => r#gen::run(&args),
+        Command::Ingest(args) => ingest::run(&args),
+        Command::Stream(args) => stream::run(&args),
+        Command::Why(args) => why::run(&args),
+        Command::Links(args) => links::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Check(args) => check::run(&args),
+    };
+    exit::report(done)
+}

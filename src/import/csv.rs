@@ -1,0 +1,137 @@
+//! Rows of delimited text as JSON objects of texts, so that a mapping sees one kind of record.
+
+use std::borrow::Cow;
+
+use crate::error::{Error, Result};
+use crate::import::json::{Node, repeated};
+use crate::import::lines::{Piece, too_long};
+use crate::import::mapping::Mapping;
+use crate::import::parsed::{Parsed, Row};
+use crate::import::suggest::did_you_mean;
+
+/// How cells are told apart.
+#[derive(Clone, Debug)]
+pub(super) struct Dialect {
+    pub(super) delimiter: u8,
+    /// `None`: quotes are ordinary characters, as in TSV.
+    pub(super) quote: Option<u8>,
+    /// The names, when the file has none or others.
+    pub(super) columns: Option<Vec<String>>,
+    /// Whether the first row holds names.
+    pub(super) header: bool,
+}
+
+impl Dialect {
+    fn reader<'b>(&self, bytes: &'b [u8]) -> csv::Reader<&'b [u8]> {
+        csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(self.delimiter)
+            .quoting(self.quote.is_some())
+            .quote(self.quote.unwrap_or(b'"'))
+            .from_reader(bytes)
+    }
+
+    /// The names of the columns: those of the mapping, else those of the first row, which is cut
+    /// off the piece. Every column that the mapping reads must be there.
+    pub(super) fn columns(&self, first: Option<&mut Piece>, mapping: &Mapping) -> Result<Vec<String>> {
+        let mut columns = Vec::new();
+        if self.header {
+            let piece = first.ok_or_else(|| Error::invalid("no header row"))?;
+            if let Some(reason) = &piece.refusal {
+                return Err(Error::invalid(format!("header row refused: {reason}")));
+            }
+            columns = self.cut_header(piece)?;
+        }
+        if let Some(named) = &self.columns {
+            columns.clone_from(named);
+        }
+        if let Some(name) = repeated(columns.iter().map(String::as_str).collect()) {
+            return Err(Error::invalid(format!("two columns are named `{name}`")));
+        }
+        for wanted in mapping.fields() {
+            if !columns.iter().any(|column| column == wanted) {
+                let close = did_you_mean(wanted, columns.iter().map(String::as_str));
+                return Err(Error::invalid(format!("no column `{wanted}`, which the mapping reads{close}")));
+            }
+        }
+        Ok(columns)
+    }
+
+    fn cut_header(&self, piece: &mut Piece) -> Result<Vec<String>> {
+        let mut reader = self.reader(&piece.bytes);
+        let mut row = csv::StringRecord::new();
+        let read =
+            reader.read_record(&mut row).map_err(|cause| Error::invalid("unreadable header row").because(cause))?;
+        if !read {
+            return Err(Error::invalid("no header row"));
+        }
+        let end = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX).min(piece.bytes.len());
+        let header: Vec<u8> = piece.bytes.drain(..end).collect();
+        piece.first_line += memchr::memchr_iter(b'\n', &header).count() as u64;
+        Ok(row.iter().map(str::to_owned).collect())
+    }
+}
+
+/// Decodes the rows of a piece.
+pub(super) fn decode(
+    parsed: &mut Parsed,
+    first_line: u64,
+    columns: &[String],
+    mapping: &Mapping,
+    max_line_bytes: usize,
+) {
+    let Some(dialect) = mapping.dialect() else { return };
+    let bytes = std::mem::take(&mut parsed.bytes);
+    let mut reader = dialect.reader(&bytes);
+    let mut cells = csv::ByteRecord::new();
+    let (mut line, mut counted) = (first_line, 0);
+    let mut from = 0;
+    // Reading from memory fails on nothing: `flexible` allows any number of cells.
+    while let Ok(true) = reader.read_byte_record(&mut cells) {
+        let to = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX).min(bytes.len());
+        let row = trimmed(&bytes, from, to);
+        from = to;
+        line += memchr::memchr_iter(b'\n', &bytes[counted..row.start]).count() as u64;
+        counted = row.start;
+        let original = &bytes[row.clone()];
+        if let Some((reason, kept)) = too_long(original, max_line_bytes) {
+            parsed.refuse(line, reason, kept);
+            continue;
+        }
+        let before = parsed.records.len();
+        match object(&cells, columns).and_then(|node| mapping.records(&node, &mut parsed.records)) {
+            Ok(0) => parsed.skipped += 1,
+            Ok(count) => parsed.rows.extend((0..count).map(|_| Row { line, range: row.clone() })),
+            Err(error) => {
+                parsed.records.truncate(before);
+                parsed.refuse(line, error.message(), original);
+            }
+        }
+    }
+    parsed.bytes = bytes;
+}
+
+/// The row without the line ends around it.
+fn trimmed(bytes: &[u8], mut from: usize, mut to: usize) -> std::ops::Range<usize> {
+    let is_line_end = |at: usize| matches!(bytes[at], b'\n' | b'\r');
+    while from < to && is_line_end(from) {
+        from += 1;
+    }
+    while from < to && is_line_end(to - 1) {
+        to -= 1;
+    }
+    from..to
+}
+
+fn object<'c>(cells: &'c csv::ByteRecord, columns: &'c [String]) -> Result<Node<'c>> {
+    if cells.len() != columns.len() {
+        return Err(Error::invalid(format!("{} cells, but {} columns", cells.len(), columns.len())));
+    }
+    let mut members = Vec::with_capacity(columns.len());
+    for (column, cell) in columns.iter().zip(cells) {
+        let text = std::str::from_utf8(cell).map_err(|_| Error::invalid(format!("`{column}` is not UTF-8")))?;
+        members.push((Cow::Borrowed(column.as_str()), Node::Text(Cow::Borrowed(text))));
+    }
+    Ok(Node::Object(members))
+}

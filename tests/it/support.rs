@@ -1,0 +1,53 @@
+//! What every test needs: a place, options that make seals and merges frequent, short names.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use ofone::{Db, Durability, Entity, Event, Link, Options, Timestamp};
+use tempfile::TempDir;
+
+/// A fresh directory, in memory where the system offers it: these tests open thousands of stores.
+pub(crate) fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+    made.expect("a temporary directory can be made")
+}
+
+/// Options under which `segment_events` events fill a segment.
+pub(crate) fn options(segment_events: usize) -> Options {
+    Options::new()
+        .durability(Durability::Os)
+        .segment_events(segment_events)
+        .cache_bytes(1 << 20)
+        .name_cache_bytes(64 << 10)
+}
+
+/// The store at `path`, made if absent.
+pub(crate) fn open(path: &Path, segment_events: usize) -> Db {
+    Db::open(path, options(segment_events)).expect("the store opens")
+}
+
+/// The instant `nanos` after 1970.
+pub(crate) fn at(nanos: i64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}
+
+/// The entity written `type:id`.
+pub(crate) fn entity(text: &str) -> Entity {
+    text.parse().expect("written type:id")
+}
+
+/// An event named `id` of the feed `feed` that happened to `subject`.
+pub(crate) fn event(time: i64, id: &str, subject: &str) -> Event {
+    Event::new(at(time), "feed", "thing.happened").id(id).subject(entity(subject))
+}
+
+/// A link valid for all of time.
+pub(crate) fn link(from: &str, relation: &str, to: &str) -> Link {
+    Link::new(entity(from), relation, entity(to))
+}
+
+/// The environment variable `name`, or `default`.
+pub(crate) fn setting<T: FromStr>(name: &str, default: T) -> T {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
