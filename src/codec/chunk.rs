@@ -162,9 +162,13 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
         previous = previous.wrapping_add(reader.varint_u32()?);
         table.push(previous.wrapping_add(FIRST_OTHER));
     }
+    events.reserve(last_wanted + 1);
     for (index, &(time, shape, severity, commit)) in heads.iter().enumerate() {
         let layout = layouts.layout(shape).ok_or_else(|| raw::unknown_shape(shape))?;
-        let mut event = RawEvent { time, shape, severity, commit, ..RawEvent::default() };
+        // Filled where it stays: an event is too large to move about for nothing.
+        events.push(RawEvent::default());
+        let event = events.last_mut().expect("one was just pushed");
+        (event.time, event.shape, event.severity, event.commit) = (time, shape, severity, commit);
         for _ in 0..layout.subjects {
             event.subjects.push(entity(table, reader.varint()?)?);
         }
@@ -172,12 +176,11 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
             event.context.push(entity(table, reader.varint()?)?);
         }
         event.read_rest(&mut reader, layout)?;
-        if wanted.wants(time, shape, severity) {
-            events.push(event);
-            if index == last_wanted {
-                // What follows is checked by `check`, which wants everything.
-                break;
-            }
+        if !wanted.wants(time, shape, severity) {
+            events.pop();
+        } else if index == last_wanted {
+            // What follows is checked by `check`, which wants everything.
+            break;
         }
     }
     if last_wanted + 1 == count { reader.finish() } else { Ok(()) }

@@ -13,7 +13,7 @@ use crate::model::{Entity, Limits, Text, Value};
 static LIMITS: LazyLock<Limits> = LazyLock::new(Limits::default);
 
 /// The attributes of an event, as they are gathered.
-pub(super) type Attributes = SmallVec<[(Text, Value); 2]>;
+pub(super) type Attributes = SmallVec<[(Text, Value); 1]>;
 
 /// Adds one attribute.
 ///

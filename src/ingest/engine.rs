@@ -126,7 +126,7 @@ impl Engine {
         };
         let frozen: Vec<Arc<Active>> = actives[..actives.len() - 1].to_vec();
         let lookup = Arc::new(Lookup {
-            names: NameReader::new(store.clone(), settings.name_cache_bytes / 2),
+            names: NameReader::new(store.clone(), names.hasher(), settings.name_cache_bytes / 2),
             links: LinkCache::new(LINK_CACHE_BYTES),
             customer_type: Text::from(header.customer_type),
             terms: terms.terms(),

@@ -48,7 +48,7 @@ pub struct Event {
     /// Entities it merely involves: searchable, not passed on to their dependents.
     pub context: SmallVec<[Entity; 2]>,
     /// Everything else, in the order given; names are unique within one event.
-    pub attributes: SmallVec<[(Text, Value); 2]>,
+    pub attributes: SmallVec<[(Text, Value); 1]>,
 }
 
 impl Event {

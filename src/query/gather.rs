@@ -12,14 +12,6 @@ use crate::segment::{Lookup, Reading, Segment, View};
 use crate::store::{Family, Pinned};
 use crate::topology::{LinkView, Reach};
 
-/// An event of the stream.
-#[derive(Clone, Debug)]
-pub(super) struct Hit {
-    pub(super) event: RawEvent,
-    /// For an event that lasts, the part during which a path held.
-    pub(super) felt: IntervalSet,
-}
-
 /// The homes where events of the reached entities may lie, ascending. Entities that are reached
 /// outside `window` only are passed over.
 pub(super) fn homes(reach: &Reach, links: &LinkView<'_>, window: &Interval) -> Result<Vec<u32>> {
@@ -53,7 +45,7 @@ pub(super) fn gather(
     reach: &Reach,
     filter: &Bound<'_>,
     window: Interval,
-) -> Result<Vec<Hit>> {
+) -> Result<Vec<RawEvent>> {
     let mut events: Vec<RawEvent> = Vec::new();
     let mut scratch = Scratch::default();
     let reading = Reading { store: &lookup.store, layouts: filter, during: window, wanted: filter };
@@ -79,15 +71,16 @@ pub(super) fn gather(
             active.read_home(home, *bound, filter, wanted, &mut events)?;
         }
     }
-    let mut hits = Vec::with_capacity(events.len());
-    for event in events {
-        if let Some(felt) = presence(&event, reach, &window)
-            && filter.attributes_fit(&event)?
-        {
-            hits.push(Hit { event, felt });
-        }
-    }
-    Ok(hits)
+    let mut failure = Ok(());
+    events.retain(|event| {
+        let inside = is_present(event, reach, &window);
+        inside && filter.attributes_fit(event).unwrap_or_else(|error| {
+            failure = Err(error);
+            false
+        })
+    });
+    failure?;
+    Ok(events)
 }
 
 type Value<'a> = Result<Option<Pinned<'a>>>;
@@ -96,24 +89,29 @@ fn rows<'a>(lookup: &'a Lookup, wanted: &[(&Segment, u32, [u8; 8])]) -> SmallVec
     match wanted {
         [] => SmallVec::new(),
         [(_, _, key)] => std::iter::once(lookup.store.get(Family::Rows, key)).collect(),
+        few if few.len() <= 4 => few.iter().map(|row| lookup.store.get(Family::Rows, &row.2)).collect(),
         many => lookup.store.get_sorted(Family::Rows, many.iter().map(|row| &row.2[..])).into(),
     }
 }
 
-/// `Some` when the event is in the stream: for an event that lasts, with the part of its presence
-/// during which some path to a subject held.
-pub(super) fn presence(event: &RawEvent, reach: &Reach, window: &Interval) -> Option<IntervalSet> {
+/// Whether the event is in the stream.
+fn is_present(event: &RawEvent, reach: &Reach, window: &Interval) -> bool {
+    if event.end.is_some() {
+        return felt(event, reach).overlaps(window);
+    }
     let time = Timestamp::from_nanos(event.time);
-    let Some(end) = event.end else {
-        let reached = |subject: &u32| reach.get(*subject).is_some_and(|reached| reached.when.contains(time));
-        let inside = window.contains(time) && event.subjects.iter().any(reached);
-        return inside.then(IntervalSet::new);
-    };
-    let lasts = Interval::new(time, Timestamp::from_nanos(end));
-    let felt = event
+    let reached = |subject: &u32| reach.get(*subject).is_some_and(|reached| reached.when.contains(time));
+    window.contains(time) && event.subjects.iter().any(reached)
+}
+
+/// For an event that lasts, the part of its presence during which some path to a subject held;
+/// nothing for one that does not.
+pub(super) fn felt(event: &RawEvent, reach: &Reach) -> IntervalSet {
+    let Some(end) = event.end else { return IntervalSet::new() };
+    let lasts = Interval::new(Timestamp::from_nanos(event.time), Timestamp::from_nanos(end));
+    event
         .subjects
         .iter()
         .filter_map(|&subject| reach.get(subject))
-        .fold(IntervalSet::new(), |felt, reached| felt.union(&reached.when.clip(&lasts)));
-    felt.overlaps(window).then_some(felt)
+        .fold(IntervalSet::new(), |felt, reached| felt.union(&reached.when.clip(&lasts)))
 }

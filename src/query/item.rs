@@ -31,8 +31,8 @@ pub struct StreamItem {
     /// without.
     pub felt: IntervalSet,
     pub(super) commit: u64,
-    /// The subject through which it is in the stream, unless that is the customer itself.
-    pub(super) via: Option<(u32, Entity)>,
+    /// Which subject it is in the stream through, unless that is the customer itself.
+    pub(super) via: Option<u16>,
     pub(super) subjects: SmallVec<[u32; 2]>,
     pub(super) context: Arc<StreamContext>,
 }
@@ -57,7 +57,7 @@ impl StreamItem {
     /// The subject through which the event is in the stream; `None` when it happened to the customer
     /// itself. Of several subjects reached, the first.
     pub fn via(&self) -> Option<&Entity> {
-        self.via.as_ref().map(|(_, entity)| entity)
+        self.event.subjects.get(usize::from(self.via?))
     }
 
     /// Whether another customer depended on that subject at the same time.
@@ -65,13 +65,9 @@ impl StreamItem {
     /// Follows links upwards until it meets a second customer: microseconds for private subjects and
     /// for busy components, more for long chains.
     pub fn is_shared(&self) -> Result<bool> {
-        match &self.via {
-            None => Ok(false),
-            Some((subject, _)) => {
-                let context = &self.context;
-                why::has_other_customer(&context.snapshot, *subject, context.customer, self.event.time, context.max_hops)
-            }
-        }
+        let Some(&subject) = self.via.and_then(|at| self.subjects.get(usize::from(at))) else { return Ok(false) };
+        let context = &self.context;
+        why::has_other_customer(&context.snapshot, subject, context.customer, self.event.time, context.max_hops)
     }
 
     /// All minimal paths by which the event is in the stream, shortest first.
@@ -96,14 +92,16 @@ impl fmt::Debug for StreamItem {
     }
 }
 
-/// The subject through which `event` is in the stream of `customer`, unless the customer is one.
-pub(super) fn via(event: &RawEvent, customer: u32, reached: impl Fn(u32) -> bool) -> Option<u32> {
+/// Which subject `event` is in the stream of `customer` through, unless the customer is one.
+pub(super) fn via(event: &RawEvent, customer: u32, reached: impl Fn(u32) -> bool) -> Option<u16> {
     if event.subjects.contains(&customer) {
         return None;
     }
-    let others = event.subjects.iter().copied().filter(|&subject| reached(subject));
-    // Private ones would be as good; components tell more.
-    others.clone().find(|&subject| subject >= FIRST_OTHER).or_else(|| others.clone().next())
+    let first = |wanted: &dyn Fn(u32) -> bool| {
+        event.subjects.iter().position(|&subject| wanted(subject) && reached(subject)).map(|at| at as u16)
+    };
+    // Other customers would be as good; components tell more.
+    first(&|subject| subject >= FIRST_OTHER).or_else(|| first(&|_| true))
 }
 
 /// A place in a stream, to go on from. Its text form is opaque and stays valid for as long as the

@@ -52,14 +52,21 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn event(&self, raw: &RawEvent) -> Result<Event> {
+        let mut event = blank();
+        self.fill(&mut raw.clone(), &mut event)?;
+        Ok(event)
+    }
+
+    /// Turns `raw` into text where `event` stands, taking texts out of `raw`. `event` must be blank.
+    pub(super) fn fill(&self, raw: &mut RawEvent, event: &mut Event) -> Result<()> {
         let entry = self.tables.shape(raw.shape)?;
         let shape = &entry.shape;
-        let source = self.tables.word(shape.source)?.clone();
-        let kind = self.tables.word(shape.kind)?.clone();
-        let mut event = Event::new(Timestamp::from_nanos(raw.time), source, kind);
+        event.time = Timestamp::from_nanos(raw.time);
+        event.source = self.tables.word(shape.source)?.clone();
+        event.kind = self.tables.word(shape.kind)?.clone();
         event.end = raw.end.map(Timestamp::from_nanos);
         event.sequence = raw.sequence;
-        event.id = raw.id.clone();
+        event.id = raw.id.take();
         if let Some(layer) = shape.layer.checked_sub(1) {
             event.layer = Some(self.tables.word(layer)?.clone());
         }
@@ -74,7 +81,7 @@ impl<'a> Resolver<'a> {
         for (index, (&name, value)) in shape.attributes.iter().zip(&raw.values).enumerate() {
             event.attributes.push((self.tables.word(name)?.clone(), self.tables.value(entry, index, value)?));
         }
-        Ok(event)
+        Ok(())
     }
 
     /// The link that `edge` is when it leaves `from`.
@@ -95,4 +102,9 @@ impl<'a> Resolver<'a> {
         link.valid_to = (to != Timestamp::MAX).then_some(to);
         Ok(link)
     }
+}
+
+/// An event to fill.
+pub(super) fn blank() -> Event {
+    Event::new(Timestamp::MIN, Text::default(), Text::default())
 }

@@ -2,16 +2,16 @@
 
 use std::cmp::Ordering;
 
+use crate::codec::raw::RawEvent;
 use crate::error::Result;
 use crate::model::Text;
-use crate::query::gather::Hit;
 use crate::query::lookup::Resolver;
 
 /// Sorts hits into the total order and drops the further copies of an event with several homes.
 ///
 /// Most instants have one event; only within ties are source, id or content looked up.
-pub(super) fn sort(hits: &mut Vec<Hit>, resolver: &Resolver<'_>) -> Result<()> {
-    let key = |hit: &Hit| (hit.event.time, hit.event.sequence);
+pub(super) fn sort(hits: &mut Vec<RawEvent>, resolver: &Resolver<'_>) -> Result<()> {
+    let key = |hit: &RawEvent| (hit.time, hit.sequence);
     if !hits.is_sorted_by_key(key) {
         hits.sort_by_key(key);
     }
@@ -29,11 +29,11 @@ pub(super) fn sort(hits: &mut Vec<Hit>, resolver: &Resolver<'_>) -> Result<()> {
 }
 
 /// Sorts `hits[from..to]`, which tie, and returns how many stay.
-fn sort_tie(hits: &mut Vec<Hit>, from: usize, to: usize, resolver: &Resolver<'_>) -> Result<usize> {
+fn sort_tie(hits: &mut Vec<RawEvent>, from: usize, to: usize, resolver: &Resolver<'_>) -> Result<usize> {
     // Copies are equal in every number: identities are unique, so equal content is the same event.
-    let mut distinct: Vec<Hit> = Vec::with_capacity(to - from);
+    let mut distinct: Vec<RawEvent> = Vec::with_capacity(to - from);
     for hit in hits.drain(from..to) {
-        if !distinct.iter().any(|kept| kept.event == hit.event) {
+        if !distinct.iter().any(|kept| *kept == hit) {
             distinct.push(hit);
         }
     }
@@ -41,7 +41,7 @@ fn sort_tie(hits: &mut Vec<Hit>, from: usize, to: usize, resolver: &Resolver<'_>
         let mut keyed = distinct
             .into_iter()
             .map(|hit| Ok((tie_key(&hit, resolver)?, hit)))
-            .collect::<Result<Vec<((Text, Text), Hit)>>>()?;
+            .collect::<Result<Vec<((Text, Text), RawEvent)>>>()?;
         keyed.sort_by(|a, b| a.0.cmp(&b.0));
         distinct = keyed.into_iter().map(|(_, hit)| hit).collect();
     }
@@ -51,8 +51,8 @@ fn sort_tie(hits: &mut Vec<Hit>, from: usize, to: usize, resolver: &Resolver<'_>
 }
 
 /// Source and id of a hit.
-fn tie_key(hit: &Hit, resolver: &Resolver<'_>) -> Result<(Text, Text)> {
-    let name = resolver.event(&hit.event)?.name();
+fn tie_key(hit: &RawEvent, resolver: &Resolver<'_>) -> Result<(Text, Text)> {
+    let name = resolver.event(hit)?.name();
     Ok((name.source, name.id))
 }
 
@@ -67,8 +67,8 @@ pub(crate) struct Place {
 
 impl Place {
     /// Compares a hit with this place, looking up source and id only if they decide.
-    pub(super) fn compare(&self, hit: &Hit, resolver: &Resolver<'_>) -> Result<Ordering> {
-        let coarse = (hit.event.time, hit.event.sequence).cmp(&(self.time, self.sequence));
+    pub(super) fn compare(&self, hit: &RawEvent, resolver: &Resolver<'_>) -> Result<Ordering> {
+        let coarse = (hit.time, hit.sequence).cmp(&(self.time, self.sequence));
         if coarse != Ordering::Equal {
             return Ok(coarse);
         }

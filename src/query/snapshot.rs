@@ -151,18 +151,20 @@ impl Snapshot {
         LinkView::new(&self.view.snapshot, &self.lookup.links, self.view.commit)
     }
 
+    /// The customer's number; perhaps also of one that was named after the snapshot, whose stream is
+    /// empty in it.
     pub(super) fn customer_number(&self, id: &str) -> Result<Option<u32>> {
-        self.number_of(&self.lookup.customer_type, id)
+        let kind = self.lookup.terms.read().number_of(&self.lookup.customer_type);
+        match kind {
+            Some(kind) => self.lookup.names.number(kind, id, &self.view.snapshot),
+            None => Ok(None),
+        }
     }
 
     fn number(&self, entity: &Entity) -> Result<Option<u32>> {
-        self.number_of(&entity.kind, &entity.id)
-    }
-
-    fn number_of(&self, kind: &str, id: &str) -> Result<Option<u32>> {
-        let kind = self.lookup.terms.read().number_of(kind);
+        let kind = self.lookup.terms.read().number_of(&entity.kind);
         match kind {
-            Some(kind) => self.lookup.names.number(kind, id, &self.view.snapshot),
+            Some(kind) => self.lookup.names.number_at(kind, &entity.id, &self.view.snapshot),
             None => Ok(None),
         }
     }

@@ -4,12 +4,15 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use crate::codec::raw::RawEvent;
 use crate::error::Result;
 use crate::model::{Interval, Severity, Text, Window};
 use crate::query::filter::{Bound, Filter};
-use crate::query::gather::{self, Hit};
+use crate::query::gather;
 use crate::query::item::{Cursor, StreamContext, StreamItem, via};
-use crate::query::lookup::{Memo, Resolver};
+use crate::query::lookup::{Memo, Resolver, blank};
 use crate::query::order;
 use crate::query::snapshot::Snapshot;
 use crate::topology::{Reach, reach};
@@ -185,7 +188,7 @@ struct Answer {
 
 /// The events of a stream, in order; owns what it reads. After an error it yields nothing more.
 pub struct Stream {
-    hits: std::vec::IntoIter<Hit>,
+    hits: std::vec::IntoIter<RawEvent>,
     answer: Option<Answer>,
     hop_limit_reached: bool,
 }
@@ -224,27 +227,19 @@ impl Iterator for Stream {
 }
 
 impl Answer {
-    fn item(&self, hit: Hit) -> Result<StreamItem> {
-        let context = self.context.clone();
+    fn item(&self, mut raw: RawEvent) -> Result<StreamItem> {
         let resolver = Resolver::with_memo(&self.context.snapshot.lookup, &self.memo);
-        let event = resolver.event(&hit.event)?;
-        let subject = via(&hit.event, context.customer, |subject| self.reach.get(subject).is_some());
-        let via = match subject {
-            Some(subject) => {
-                let at = hit.event.subjects.iter().position(|&other| other == subject);
-                let entity = at.and_then(|at| event.subjects.get(at)).cloned();
-                entity.map(|entity| (subject, entity))
-            }
-            None => None,
+        let mut item = StreamItem {
+            event: blank(),
+            felt: gather::felt(&raw, &self.reach),
+            commit: raw.commit,
+            via: via(&raw, self.context.customer, |subject| self.reach.get(subject).is_some()),
+            subjects: SmallVec::new(),
+            context: self.context.clone(),
         };
-        Ok(StreamItem {
-            event,
-            felt: hit.felt,
-            commit: hit.event.commit,
-            via,
-            subjects: hit.event.subjects,
-            context,
-        })
+        resolver.fill(&mut raw, &mut item.event)?;
+        item.subjects = raw.subjects;
+        Ok(item)
     }
 }
 

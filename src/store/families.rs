@@ -1,6 +1,6 @@
 //! The column families: one table of what each holds and how it is tuned.
 
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, Options};
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DataBlockIndexType, Options};
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,13 @@ impl Family {
         // Index blocks compete in the cache instead of growing with the store.
         table.set_cache_index_and_filter_blocks(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        if self == Family::Rows {
+            // Rows are asked for one by one and are long: a hash leads to the row, and no row hides
+            // behind the ones before it.
+            table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+            table.set_data_block_hash_ratio(0.75);
+            table.set_block_restart_interval(1);
+        }
         if let Some(bits) = definition.bloom_bits {
             table.set_bloom_filter(bits, false);
         }

@@ -12,9 +12,10 @@ pub(crate) struct Reached {
     pub(crate) entity: u32,
     /// The instants at which some path within the hop limit exists.
     pub(crate) when: IntervalSet,
-    /// The fewest links to it at any instant.
-    pub(crate) hops: u32,
 }
+
+/// Entities that are found by looking at each.
+const UNINDEXED_MAX: usize = 8;
 
 /// What [`reach`] found.
 #[derive(Clone, Debug, Default)]
@@ -29,20 +30,34 @@ pub(crate) struct Reach {
 impl Reach {
     /// When `entity` is reached; `None` if never.
     pub(crate) fn get(&self, entity: u32) -> Option<&Reached> {
-        // Nearly every lookup is for the customer itself or one of few services.
-        if self.entities.len() <= 8 {
-            return self.entities.iter().find(|reached| reached.entity == entity);
-        }
-        self.index.get(&entity).map(|&at| &self.entities[at as usize])
+        self.position(entity).map(|at| &self.entities[at])
     }
 
-    fn slot(&mut self, entity: u32, hops: u32) -> &mut Reached {
-        let entities = &mut self.entities;
-        let at = *self.index.entry(entity).or_insert_with(|| {
-            entities.push(Reached { entity, when: IntervalSet::new(), hops });
-            (entities.len() - 1) as u32
+    fn position(&self, entity: u32) -> Option<usize> {
+        // Nearly every customer reaches few entities.
+        if self.entities.len() <= UNINDEXED_MAX {
+            return self.entities.iter().position(|reached| reached.entity == entity);
+        }
+        self.index.get(&entity).map(|&at| at as usize)
+    }
+
+    fn slot(&mut self, entity: u32) -> &mut Reached {
+        let at = self.position(entity).unwrap_or_else(|| {
+            self.entities.push(Reached { entity, when: IntervalSet::new() });
+            self.index_last();
+            self.entities.len() - 1
         });
-        &mut self.entities[at as usize]
+        &mut self.entities[at]
+    }
+
+    fn index_last(&mut self) {
+        let count = self.entities.len();
+        if count <= UNINDEXED_MAX {
+            return;
+        }
+        let from = if self.index.is_empty() { 0 } else { count - 1 };
+        let added = self.entities[from..].iter().zip(from..).map(|(reached, at)| (reached.entity, at as u32));
+        self.index.extend(added);
     }
 }
 
@@ -54,13 +69,16 @@ impl Reach {
 /// distinct validity bounds, and ends in cycles.
 pub(crate) fn reach<F: Facts>(facts: &F, root: u32, within: Interval, max_hops: u32) -> Result<Reach> {
     let mut reach = Reach::default();
-    reach.slot(root, 0).when = IntervalSet::from(within);
+    reach.slot(root).when = IntervalSet::from(within);
     let mut frontier: Vec<(u32, IntervalSet)> = vec![(root, IntervalSet::from(within))];
     for hops in 1..=max_hops.saturating_add(1) {
         frontier.sort_unstable_by_key(|(entity, _)| *entity);
         let entities: Vec<u32> = frontier.iter().map(|(entity, _)| *entity).collect();
         let mut edges: Vec<(usize, Edge)> = Vec::new();
         facts.outgoing(&entities, &mut |index, edge| edges.push((index, edge)))?;
+        if edges.is_empty() {
+            break;
+        }
         let mut fresh: Vec<(u32, IntervalSet)> = Vec::new();
         for (index, edge) in edges {
             let when = frontier[index].1.clip(&edge.validity);
@@ -81,7 +99,7 @@ pub(crate) fn reach<F: Facts>(facts: &F, root: u32, within: Interval, max_hops: 
         fresh.sort_unstable_by_key(|(entity, _)| *entity);
         for same in fresh.chunk_by(|a, b| a.0 == b.0) {
             let new = same.iter().fold(IntervalSet::new(), |all, (_, when)| all.union(when));
-            let slot = reach.slot(same[0].0, hops);
+            let slot = reach.slot(same[0].0);
             slot.when = slot.when.union(&new);
             frontier.push((same[0].0, new));
         }
