@@ -96,7 +96,7 @@ impl Options {
     /// What a record may be at most.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Options {
-        self.settings.limits = limits;
+        self.settings.limits = limits.within_formats();
         self
     }
 }
@@ -235,7 +235,8 @@ impl Writer {
     /// snapshots.
     ///
     /// # Errors
-    /// `Invalid` when the batch has more records than [`Limits::batch_records`]; `DiskFull`, `Io` or
+    /// `Invalid` when the batch has more records or bytes than [`Limits::batch_records`] and
+    /// [`Limits::batch_bytes`]; `DiskFull`, `Io` or
     /// `Corrupt` when it could not be written, after which the store is `Poisoned` for writing until
     /// reopened. A record that breaks a rule is no error: its outcome says so.
     pub fn commit(&self, batch: Batch) -> Result<Receipt> {
@@ -255,6 +256,10 @@ impl Writer {
         let engine = &self.inner.engine;
         let prepared =
             prepare(batch.records, &engine.lookup.terms, engine.name_hasher, &engine.settings.limits);
+        let (bytes, most) = (prepared.packed_bytes(), engine.settings.limits.batch_bytes);
+        if bytes > most {
+            return Err(Error::invalid(format!("a batch of {bytes} bytes, the limit is {most}")));
+        }
         let (reply, answer) = bounded(1);
         self.inner.send(Request::Commit { prepared, reply })?;
         Ok(Pending(answer))

@@ -104,8 +104,17 @@ fn entity_table(events: &[RawEvent], home: u32) -> Vec<u32> {
 /// Reusable memory of [`decode`].
 #[derive(Default)]
 pub(crate) struct Scratch {
-    heads: Vec<(i64, u32, u8, u64)>,
+    heads: Vec<Head>,
     table: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Head {
+    time: i64,
+    commit: u64,
+    shape: u32,
+    severity: u8,
+    wanted: bool,
 }
 
 /// Appends the wanted events of a chunk to `events`, in order.
@@ -132,26 +141,33 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
     let mut time = base.time;
     for _ in 0..count {
         time = time.wrapping_add(reader.varint()?.wrapping_mul(nanos) as i64);
-        heads.push((time, 0, 0, 0));
+        heads.push(Head { time, ..Head::default() });
     }
     for head in heads.iter_mut() {
-        head.1 = reader.varint_u32()?;
+        head.shape = reader.varint_u32()?;
     }
     if head & 4 != 0 {
         let severity = raw::severity(reader.byte()?)?;
-        heads.iter_mut().for_each(|head| head.2 = severity);
+        heads.iter_mut().for_each(|head| head.severity = severity);
     } else {
         for head in heads.iter_mut() {
-            head.2 = raw::severity(reader.byte()?)?;
+            head.severity = raw::severity(reader.byte()?)?;
         }
     }
-    let Some(last_wanted) = heads.iter().rposition(|head| wanted.wants(head.0, head.1, head.2)) else {
-        return Ok(());
-    };
+    let mut last_wanted = None;
+    let mut wanted_count = 0;
+    for (index, head) in heads.iter_mut().enumerate() {
+        head.wanted = wanted.wants(head.time, head.shape, head.severity);
+        if head.wanted {
+            last_wanted = Some(index);
+            wanted_count += 1;
+        }
+    }
+    let Some(last_wanted) = last_wanted else { return Ok(()) };
     let mut commit = base.commit;
     for head in heads.iter_mut() {
         commit = commit.wrapping_add(reader.signed()? as u64);
-        head.3 = commit;
+        head.commit = commit;
     }
     let table = &mut scratch.table;
     table.clear();
@@ -162,9 +178,17 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
         previous = previous.wrapping_add(reader.varint_u32()?);
         table.push(previous.wrapping_add(FIRST_OTHER));
     }
-    events.reserve(last_wanted + 1);
-    for (index, &(time, shape, severity, commit)) in heads.iter().enumerate() {
+    events.reserve(wanted_count);
+    // What lies behind the last wanted event is checked by `check`, which wants everything.
+    for &Head { time, shape, severity, commit, wanted } in &heads[..=last_wanted] {
         let layout = layouts.layout(shape).ok_or_else(|| raw::unknown_shape(shape))?;
+        if !wanted {
+            for _ in 0..usize::from(layout.subjects) + usize::from(layout.context) {
+                reader.varint()?;
+            }
+            RawEvent::skip_rest(&mut reader, layout)?;
+            continue;
+        }
         // Filled where it stays: an event is too large to move about for nothing.
         events.push(RawEvent::default());
         let event = events.last_mut().expect("one was just pushed");
@@ -176,12 +200,6 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
             event.context.push(entity(table, reader.varint()?)?);
         }
         event.read_rest(&mut reader, layout)?;
-        if !wanted.wants(time, shape, severity) {
-            events.pop();
-        } else if index == last_wanted {
-            // What follows is checked by `check`, which wants everything.
-            break;
-        }
     }
     if last_wanted + 1 == count { reader.finish() } else { Ok(()) }
 }

@@ -40,6 +40,11 @@ pub(crate) fn parse_row(key: &[u8]) -> Result<(u32, u32, Option<u32>)> {
     }
 }
 
+/// The number that keys of `rows` and `dedupe` begin with.
+pub(crate) fn leading_number(key: &[u8]) -> Result<u32> {
+    key.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)).ok_or_else(|| wrong("numbered"))
+}
+
 /// `numbers`: the entity's number.
 pub(crate) fn number(number: u32) -> [u8; 4] {
     number.to_be_bytes()

@@ -175,6 +175,24 @@ impl RawEvent {
         Ok(())
     }
 
+    /// Passes over what [`RawEvent::read_rest`] reads.
+    pub(crate) fn skip_rest(reader: &mut Reader<'_>, layout: Layout) -> Result<()> {
+        for _ in 0..u8::from(layout.has_end) + u8::from(layout.has_sequence) {
+            reader.varint()?;
+        }
+        if layout.has_value {
+            read_float(reader)?;
+        }
+        for _ in 0..layout.attributes {
+            skip_value(reader)?;
+        }
+        if layout.has_id {
+            let length = reader.length()?;
+            reader.bytes(length)?;
+        }
+        Ok(())
+    }
+
     /// End of its presence: `end`, or the instant after `time`.
     pub(crate) fn until(&self) -> i64 {
         self.end.unwrap_or(self.time.saturating_add(1))
@@ -255,6 +273,16 @@ fn put_value(out: &mut Vec<u8>, value: &RawValue) {
             put_float(out, *number);
         }
         RawValue::Bool(flag) => varint::put(out, u64::from(*flag) << TAG_BITS | TAG_BOOL),
+    }
+}
+
+fn skip_value(reader: &mut Reader<'_>) -> Result<()> {
+    let head = reader.varint()?;
+    match head & ((1 << TAG_BITS) - 1) {
+        TAG_TEXT => reader.bytes(usize::try_from(head >> TAG_BITS).unwrap_or(usize::MAX)).map(drop),
+        TAG_INT => reader.varint().map(drop),
+        TAG_FLOAT => read_float(reader).map(drop),
+        _ => Ok(()),
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct TermTables {
     numbers: HashMap<Text, u32, FixedState>,
     shapes: Vec<ShapeEntry>,
     layouts: Vec<Layout>,
+    /// Whether some shape has an end.
+    some_last: bool,
     shape_numbers: HashTable<u32>,
     scopes: HashMap<(u32, u32), u32, FixedState>,
     texts: Vec<ScopeTexts>,
@@ -87,6 +89,11 @@ impl TermTables {
 
     pub(crate) fn shape(&self, number: u32) -> Result<&ShapeEntry> {
         self.shapes.get(number as usize).ok_or_else(|| Error::corrupt(format!("unknown shape {number}")))
+    }
+
+    /// Whether some events may last.
+    pub(crate) fn some_last(&self) -> bool {
+        self.some_last
     }
 
     pub(crate) fn shapes(&self) -> &[ShapeEntry] {
@@ -194,6 +201,7 @@ impl TermTables {
             shape.attributes.iter().map(|&name| self.scopes.get(&(shape.kind, name)).copied()).collect();
         let scopes = scopes.ok_or_else(|| Error::corrupt("shape without its scopes"))?;
         self.layouts.push(shape.layout);
+        self.some_last |= shape.layout.has_end;
         self.shapes.push(ShapeEntry { shape, scopes });
         let (hasher, words, shapes) = (&self.hasher, &self.words, &self.shapes);
         let hash = |number: u32| hash_entry(hasher, words, &shapes[number as usize].shape);

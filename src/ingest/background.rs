@@ -39,6 +39,8 @@ pub(super) fn run_seals(engine: &Arc<Engine>, frozen: &Receiver<Arc<Active>>) {
 }
 
 fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
+    // Files that are taken in are durable at once: what they are made from must not be less so.
+    engine.lookup.store.sync_log()?;
     let sealed = seal(&engine.lookup.store, &engine.lookup.terms, active)?;
     let totals = active.totals();
     let (segment_meta, seal_meta) = (sealed.segment.clone(), sealed.seal.clone());
@@ -148,12 +150,13 @@ fn merge_one(engine: &Engine, inputs: Vec<Arc<Segment>>) -> Result<()> {
 
 /// Drops the rows of a segment that no view holds any more.
 fn bury(engine: &Engine, segment: u32) -> Result<()> {
-    drop_rows(&engine.lookup.store, segment)?;
+    drop_number(&engine.lookup.store, Family::Rows, segment)?;
     engine.write_manifest(Batch::default(), |manifest, _| manifest.garbage.retain(|&other| other != segment))?;
     Ok(())
 }
 
-pub(super) fn drop_rows(store: &Store, segment: u32) -> Result<()> {
-    // Whole files that end at the bound go too, so the bound must not be the next segment's first key.
-    store.drop_range(Family::Rows, &key::row(segment, 0), &key::chunk(segment, u32::MAX, u32::MAX))
+/// Drops all keys of a family that begin with a segment or seal number.
+pub(super) fn drop_number(store: &Store, family: Family, number: u32) -> Result<()> {
+    // Whole files that end at the bound go too, so the bound must not be the next number's first key.
+    store.drop_range(family, &key::row(number, 0), &key::chunk(number, u32::MAX, u32::MAX))
 }

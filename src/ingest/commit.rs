@@ -28,6 +28,8 @@ use crate::topology::{LinkView, encode_value};
 
 /// Records that share one sync at most, unless one batch alone has more.
 const GROUP_RECORDS: usize = 1 << 16;
+/// Bytes that share one sync at most, unless one batch alone has more.
+const GROUP_BYTES: usize = 64 << 20;
 /// Frozen segments that may wait for the sealer before commits wait too.
 const FROZEN_MAX: usize = 2;
 /// Commits after which a segment is frozen, however few their events.
@@ -83,6 +85,8 @@ struct Group<'a> {
     identities: GroupIdentities,
     /// Link statements of the group.
     statements: HashSet<[u8; LinkKey::LEN]>,
+    /// Entities that something depends on differently from this group on.
+    relinked: Vec<u32>,
 }
 
 /// What gives numbers.
@@ -121,15 +125,16 @@ impl Committer {
         while let Some(first) = next.take().or_else(|| requests.recv().ok()) {
             let mut group = Vec::new();
             let mut replies = Vec::new();
-            let mut records = 0;
+            let (mut records, mut bytes) = (0, 0);
             let mut request = Some(first);
             while let Some(now) = request.take() {
                 match now {
                     Request::Commit { prepared, reply } => {
                         records += prepared.records.len();
+                        bytes += prepared.packed_bytes();
                         group.push(prepared);
                         replies.push(reply);
-                        if records < GROUP_RECORDS {
+                        if records < GROUP_RECORDS && bytes < GROUP_BYTES {
                             request = requests.try_recv().ok();
                         }
                     }
@@ -188,6 +193,7 @@ impl Committer {
             staged: Vec::with_capacity(prepared.len()),
             identities: GroupIdentities::new(),
             statements: HashSet::new(),
+            relinked: Vec::new(),
         };
         for (index, prepared) in prepared.iter_mut().enumerate() {
             let commit = view.commit + 1 + index as u64;
@@ -196,7 +202,7 @@ impl Committer {
             let log_row = group.staged[index].log_row();
             group.batch.put(&engine.lookup.store, Family::Log, &key::log(active.number(), commit), &log_row);
         }
-        let Group { mut batch, staged, .. } = group;
+        let Group { mut batch, staged, relinked, .. } = group;
         if before != (self.numbers.names.given(), self.numbers.links) {
             let counts = Counts { entities: self.numbers.names.counts().to_vec(), links: self.numbers.links };
             put_counts(&engine.lookup.store, &mut batch, &counts);
@@ -206,6 +212,8 @@ impl Committer {
         for batch in &staged {
             active.append(batch.commit, batch.wall, batch.events.iter().map(|event| event.appended(&batch.packed)));
         }
+        // Homes found meanwhile were found without these links.
+        relinked.into_iter().for_each(|entity| self.homes.forget(entity));
         engine.work.lock().last_commit = Some(Instant::now());
         let last_commit = staged.last().map_or(view.commit, |batch| batch.commit);
         let snapshot = Arc::new(StoreSnapshot::new(engine.lookup.store.clone()));
@@ -553,7 +561,7 @@ impl Committer {
         group.batch.put(store, Family::Links, &key, &value);
         group.batch.put(store, Family::Links, &incoming.encode(), &value);
         engine.lookup.links.changed(from, commit);
-        self.homes.forget(to);
+        group.relinked.push(to);
         self.numbers.links += 1;
         Ok(Outcome::Inserted)
     }

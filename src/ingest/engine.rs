@@ -1,5 +1,6 @@
 //! A store's shared state: opening, recovery, and what the threads and the readers have in common.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -20,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::background;
 use crate::ingest::batch::Answer;
 use crate::ingest::commit::{Committer, Numbers};
+use crate::ingest::gate;
 use crate::ingest::prepare::Prepared;
 use crate::model::{Limits, Text};
 use crate::segment::{
@@ -161,6 +163,8 @@ impl Engine {
     /// Closes the store for writing, keeping the first cause.
     pub(crate) fn poison(&self, cause: &Error) {
         let _ = self.poison.set(cause.to_string());
+        // Under the lock, so that nobody falls asleep between looking and waiting.
+        let _work = self.work.lock();
         self.work_changed.notify_all();
     }
 
@@ -249,6 +253,8 @@ fn open_header(store: &Store, settings: &Settings) -> Result<Header> {
             format!("the store has format {}, this version reads {FORMAT}", header.format),
         )),
         None => {
+            gate::check_customer_type(&settings.customer_type, &settings.limits)
+                .map_err(|rejection| Error::invalid(rejection.reason()))?;
             let header = Header { format: FORMAT, customer_type: settings.customer_type.to_string() };
             let mut batch = StoreBatch::default();
             put_header(store, &mut batch, &header);
@@ -258,13 +264,16 @@ fn open_header(store: &Store, settings: &Settings) -> Result<Header> {
     }
 }
 
-/// Drops rows of segments that a crash left unlisted, and of those merged away.
+/// Drops what a crash left unlisted: rows of half-done seals and merges, and of segments merged away.
 fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<()> {
-    let end = [0xff; 13];
-    store.drop_range(Family::Rows, &key::row(manifest.next_segment, 0), &end)?;
-    store.drop_range(Family::Dedupe, &key::dedupe(manifest.next_segment, 0, 0), &end)?;
-    for &segment in &manifest.garbage {
-        background::drop_rows(store, segment)?;
+    let segments: HashSet<u32> = manifest.segments.iter().map(|segment| segment.number).collect();
+    let seals: HashSet<u32> = manifest.seals.iter().map(|seal| seal.number).collect();
+    for (family, listed) in [(Family::Rows, segments), (Family::Dedupe, seals)] {
+        for number in numbers_of(store, family)? {
+            if !listed.contains(&number) {
+                background::drop_number(store, family, number)?;
+            }
+        }
     }
     if !manifest.garbage.is_empty() {
         manifest.garbage.clear();
@@ -273,6 +282,24 @@ fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<()> {
         store.write(batch, true)?;
     }
     Ok(())
+}
+
+/// The segment or seal numbers that some key of the family begins with: one seek each.
+fn numbers_of(store: &Store, family: Family) -> Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    let mut cursor = store.cursor(family, true);
+    let mut next = Some(0u32);
+    while let Some(from) = next {
+        next = match cursor.seek(&from.to_be_bytes())? {
+            Some((key, _)) => {
+                let number = key::leading_number(key)?;
+                numbers.push(number);
+                number.checked_add(1)
+            }
+            None => None,
+        };
+    }
+    Ok(numbers)
 }
 
 struct Replayed {

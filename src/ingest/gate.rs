@@ -64,6 +64,12 @@ pub(super) fn check_link(change: &LinkChange, limits: &Limits) -> Checked {
     }
 }
 
+/// Whether a type may root streams.
+pub(super) fn check_customer_type(kind: &Text, limits: &Limits) -> Checked {
+    name("customer type", kind, limits)?;
+    if kind.contains(':') { Err(Rejection::new("customer type: an entity type has no colon")) } else { Ok(()) }
+}
+
 fn entity(field: &str, entity: &Entity, limits: &Limits) -> Checked {
     name(field, &entity.kind, limits)?;
     if entity.kind.contains(':') {

@@ -15,7 +15,7 @@ use crate::topology::{Edge, LinkView, encode_value};
 /// Links followed upwards to find the customer that a subject belongs to.
 const HOPS_MAX: usize = 4;
 /// Subjects whose home is remembered, in each of two generations.
-const GENERATION_MAX: usize = 1 << 20;
+const GENERATION_MAX: usize = (1 << 20) / 8 * 7;
 
 #[derive(Clone, Copy)]
 struct Home {
@@ -92,8 +92,11 @@ impl Homes {
             return Ok(known.home);
         }
         let home = find(subject, presence.from, links)?;
-        self.remember(subject, home);
-        if home.home != subject && covers(&home.during, &presence) {
+        if home.home == subject {
+            self.remember(subject, home);
+        } else if covers(&home.during, &presence) {
+            // Remembered only once it is written down: a home that no placement names is lost.
+            self.remember(subject, home);
             let key = LinkKey {
                 entity: subject,
                 side: Side::Placement,

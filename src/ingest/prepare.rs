@@ -24,6 +24,21 @@ pub(crate) struct Prepared {
     pub(super) rests: Vec<u8>,
 }
 
+impl Prepared {
+    /// Bytes of the packed rows, at least nearly: new attributes of the slow path are estimated.
+    pub(crate) fn packed_bytes(&self) -> usize {
+        const HEAD_BYTES: usize = 24;
+        let slow = self.records.iter().zip(&self.work).filter(|(_, work)| matches!(work, Work::Slow));
+        let texts: usize = slow
+            .map(|(record, _)| match record {
+                Record::Event(event) => event.text_bytes(),
+                Record::Link(_) => 0,
+            })
+            .sum();
+        self.rests.len() + self.records.len() * HEAD_BYTES + texts
+    }
+}
+
 /// What is left to do for a record.
 pub(super) enum Work {
     /// An event whose terms all have numbers.

@@ -157,6 +157,15 @@ impl Event {
         event.normal_hash()
     }
 
+    /// Bytes of id and text attributes.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let texts = self.attributes.iter().map(|(_, value)| match value {
+            Value::Text(text) => text.len(),
+            _ => size_of::<Value>(),
+        });
+        self.id.as_ref().map_or(0, |id| id.len()) + texts.sum::<usize>()
+    }
+
     fn is_normal(&self) -> bool {
         self.subjects.is_sorted_by(|a, b| a < b)
             && self.context.is_sorted_by(|a, b| a < b)

@@ -18,6 +18,19 @@ pub struct Limits {
     pub attributes: usize,
     /// Records in one batch.
     pub batch_records: usize,
+    /// Bytes of one batch in stored form; at most 512 MiB.
+    pub batch_bytes: usize,
+}
+
+impl Limits {
+    /// The limits, none above what the store's formats can hold.
+    pub(crate) fn within_formats(mut self) -> Limits {
+        let counts = [&mut self.subjects, &mut self.context, &mut self.attributes];
+        counts.into_iter().for_each(|most| *most = (*most).min(u16::MAX as usize));
+        self.batch_records = self.batch_records.min(1 << 24);
+        self.batch_bytes = self.batch_bytes.min(512 << 20);
+        self
+    }
 }
 
 impl Default for Limits {
@@ -30,6 +43,7 @@ impl Default for Limits {
             context: 256,
             attributes: 256,
             batch_records: 1 << 20,
+            batch_bytes: 256 << 20,
         }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Bound<'a> {
     from: i64,
     to: i64,
     by_shape: bool,
+    /// Whether an event before the window may reach into it.
+    some_last: bool,
     /// Whether nothing is filtered out.
     everything: bool,
     verdicts: RefCell<Vec<Verdict>>,
@@ -54,6 +56,7 @@ impl<'a> Bound<'a> {
             from: filter.window.from.as_nanos(),
             to: filter.window.to.as_nanos(),
             by_shape,
+            some_last: tables.some_last(),
             everything: !by_shape && filter.window == Window::ALL && filter.min_severity == Severity::NONE,
             verdicts: RefCell::default(),
         }
@@ -118,7 +121,8 @@ impl Wanted for Bound<'_> {
         if self.everything {
             return true;
         }
-        if time >= self.to || severity < self.filter.min_severity.number() {
+        let outside = time >= self.to || time < self.from && !self.some_last;
+        if outside || severity < self.filter.min_severity.number() {
             return false;
         }
         match self.verdict(shape) {

@@ -31,9 +31,12 @@ pub(super) fn sort(hits: &mut Vec<RawEvent>, resolver: &Resolver<'_>) -> Result<
 /// Sorts `hits[from..to]`, which tie, and returns how many stay.
 fn sort_tie(hits: &mut Vec<RawEvent>, from: usize, to: usize, resolver: &Resolver<'_>) -> Result<usize> {
     // Copies are equal in every number: identities are unique, so equal content is the same event.
+    // Few are compared with each other; of many, the names tell below.
+    const FEW: usize = 16;
+    let few = to - from <= FEW;
     let mut distinct: Vec<RawEvent> = Vec::with_capacity(to - from);
     for hit in hits.drain(from..to) {
-        if !distinct.iter().any(|kept| *kept == hit) {
+        if !few || !distinct.iter().any(|kept| *kept == hit) {
             distinct.push(hit);
         }
     }
@@ -43,6 +46,7 @@ fn sort_tie(hits: &mut Vec<RawEvent>, from: usize, to: usize, resolver: &Resolve
             .map(|hit| Ok((tie_key(&hit, resolver)?, hit)))
             .collect::<Result<Vec<((Text, Text), RawEvent)>>>()?;
         keyed.sort_by(|a, b| a.0.cmp(&b.0));
+        keyed.dedup_by(|a, b| a.0 == b.0);
         distinct = keyed.into_iter().map(|(_, hit)| hit).collect();
     }
     let kept = distinct.len();

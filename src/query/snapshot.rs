@@ -13,7 +13,9 @@ use crate::query::answer::{EntityInfo, Links, SourceStats, Stats};
 use crate::query::lookup::Resolver;
 use crate::query::stream::StreamQuery;
 use crate::query::why::{self, Why};
-use crate::segment::{Lookup, NOWHERE, Reading, View, add_totals, identity, indexed_homes, load_counts, visit_instant};
+use crate::segment::{
+    Lookup, NOWHERE, Reading, View, add_totals, commit_wall, identity, indexed_homes, load_counts, visit_instant,
+};
 use crate::store::Family;
 use crate::topology::LinkView;
 
@@ -97,6 +99,18 @@ impl Snapshot {
         }
     }
 
+    /// When the commit of this number was written, by the wall clock of its machine; `None` for one
+    /// that is not visible. Cost: one read for each seal so far.
+    pub fn commit_time(&self, commit: u64) -> Result<Option<Timestamp>> {
+        for (active, _) in &self.view.actives {
+            if let Some(wall) = active.wall_of(commit) {
+                return Ok((commit <= self.view.commit).then(|| Timestamp::from_nanos(wall)));
+            }
+        }
+        let wall = commit_wall(&self.view.snapshot, commit)?;
+        Ok(wall.map(Timestamp::from_nanos))
+    }
+
     /// The ids of all customers, in the order in which they were first mentioned.
     pub fn customers(&self) -> Customers {
         Customers { snapshot: self.clone(), page: Vec::new().into_iter(), next: Some(0) }
@@ -161,7 +175,7 @@ impl Snapshot {
         }
     }
 
-    fn number(&self, entity: &Entity) -> Result<Option<u32>> {
+    pub(super) fn number(&self, entity: &Entity) -> Result<Option<u32>> {
         let kind = self.lookup.terms.read().number_of(&entity.kind);
         match kind {
             Some(kind) => self.lookup.names.number_at(kind, &entity.id, &self.view.snapshot),

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::model::{Interval, Severity, Text, Window};
 use crate::query::filter::{Bound, Filter};
 use crate::query::gather;
-use crate::query::item::{Cursor, StreamContext, StreamItem, via};
+use crate::query::item::{Cursor, StreamContext, StreamItem, lasts, via};
 use crate::query::lookup::{Memo, Resolver, blank};
 use crate::query::order;
 use crate::query::snapshot::Snapshot;
@@ -233,7 +233,9 @@ impl Answer {
             event: blank(),
             felt: gather::felt(&raw, &self.reach),
             commit: raw.commit,
-            via: via(&raw, self.context.customer, |subject| self.reach.get(subject).is_some()),
+            via: via(&raw, self.context.customer, |subject| {
+                self.reach.get(subject).is_some_and(|reached| reached.when.overlaps(&lasts(&raw)))
+            }),
             subjects: SmallVec::new(),
             context: self.context.clone(),
         };

@@ -97,7 +97,7 @@ fn resolve(resolver: &Resolver<'_>, path: &NumberPath, subject: u32) -> Result<P
 /// Answers [`Snapshot::why`].
 pub(super) fn why(snapshot: &Snapshot, customer: &str, name: &EventName) -> Result<Why> {
     let number = snapshot
-        .customer_number(customer)?
+        .number(&crate::Entity::new(&snapshot.lookup.customer_type, customer))?
         .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no {} `{customer}`", snapshot.lookup.customer_type)))?;
     let raw = snapshot
         .find_event(name)?

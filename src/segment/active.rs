@@ -134,6 +134,13 @@ impl Active {
         self.inner.read().commits.is_empty()
     }
 
+    /// The wall time of a commit appended.
+    pub(crate) fn wall_of(&self, commit: u64) -> Option<i64> {
+        let inner = self.inner.read();
+        let at = inner.commits.binary_search_by_key(&commit, |mark| mark.commit).ok()?;
+        Some(inner.commits[at].wall)
+    }
+
     /// The last commit appended.
     pub(crate) fn last_commit(&self) -> Option<u64> {
         self.inner.read().commits.last().map(|mark| mark.commit)

@@ -22,7 +22,7 @@ pub(crate) use dedupe::{Dedupe, Known, Match, identity, indexed_homes, visit_ins
 pub(crate) use manifest::{load_counts, load_header, load_manifest, put_counts, put_header, put_manifest};
 pub(crate) use merge::{merge, pick as pick_merge};
 pub(crate) use seal::seal;
-pub(crate) use sealed::{Reading, Segment, homes_key, load_commit_times};
+pub(crate) use sealed::{Reading, Segment, commit_wall, homes_key};
 pub(crate) use view::{Lookup, View, Views};
 
 /// The home of events that have no subject: nobody's.

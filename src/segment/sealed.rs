@@ -1,6 +1,5 @@
 //! A sealed segment: its description, its set of homes, and how a home's events are read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::Sender;
@@ -12,7 +11,7 @@ use crate::codec::raw::{Layouts, RawEvent};
 use crate::codec::record::{self, SegmentMeta};
 use crate::error::{Error, Result};
 use crate::model::Interval;
-use crate::store::{Batch, Family, Store};
+use crate::store::{Batch, Family, Store, StoreSnapshot};
 
 /// A handle on a sealed segment. When the segment was merged away and the last view lets go of it,
 /// its number goes to whoever drops its rows.
@@ -108,6 +107,9 @@ impl Segment {
     }
 }
 
+/// First bytes of the `meta` keys of wall times.
+const COMMITS_PREFIX: &[u8; 6] = b"times/";
+
 /// `meta` key of a segment's set of homes.
 pub(crate) fn homes_key(segment: u32) -> [u8; 10] {
     numbered(b"homes/", segment)
@@ -115,7 +117,7 @@ pub(crate) fn homes_key(segment: u32) -> [u8; 10] {
 
 /// `meta` key of the wall times of the commits of a seal.
 pub(super) fn commits_key(seal: u32) -> [u8; 10] {
-    numbered(b"times/", seal)
+    numbered(COMMITS_PREFIX, seal)
 }
 
 fn numbered(prefix: &[u8; 6], number: u32) -> [u8; 10] {
@@ -132,7 +134,21 @@ pub(super) fn put_homes(store: &Store, batch: &mut Batch, segment: u32, homes: &
     batch.put(store, Family::Meta, &homes_key(segment), &bytes);
 }
 
-/// Wall times of the commits of one seal: the first commit's number, then each commit's time.
-pub(crate) fn load_commit_times(store: &Arc<Store>, seal: u32) -> Result<Option<(u64, Vec<i64>)>> {
-    store.get(Family::Meta, &commits_key(seal))?.map(|bytes| record::decode(&bytes)).transpose()
+/// The wall time of a sealed commit.
+pub(crate) fn commit_wall(snapshot: &StoreSnapshot, commit: u64) -> Result<Option<i64>> {
+    snapshot.with_cursor(Family::Meta, |cursor| {
+        let mut entry = cursor.seek(COMMITS_PREFIX)?;
+        while let Some((key, value)) = entry {
+            if !key.starts_with(COMMITS_PREFIX) {
+                break;
+            }
+            let (first, walls): (u64, Vec<i64>) = record::decode(value).map_err(|error| error.at("commit times"))?;
+            let at = commit.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+            if let Some(&wall) = at.and_then(|at| walls.get(at)) {
+                return Ok(Some(wall));
+            }
+            entry = cursor.advance()?;
+        }
+        Ok(None)
+    })
 }

@@ -29,14 +29,13 @@ impl DirectoryLock {
         }
         let directory = fs::canonicalize(path).map_err(|cause| Error::from(cause).at(place()))?;
         let lock = directory.join(LOCK_FILE);
-        let is_store = lock.exists();
-        if !is_store {
+        if !create && !directory.join(super::rocks::DATABASE).exists() {
+            return Err(Error::new(ErrorKind::NotFound, "no store there").at(place()));
+        }
+        if !lock.exists() {
             let occupied = fs::read_dir(&directory).map_err(|cause| Error::from(cause).at(place()))?.next().is_some();
             if occupied {
                 return Err(Error::invalid("the directory is not empty and not a store").at(place()));
-            }
-            if !create {
-                return Err(Error::new(ErrorKind::NotFound, "no store there").at(place()));
             }
         }
         let file = private_file(&lock).map_err(|cause| Error::from(cause).at(place()))?;

@@ -38,7 +38,7 @@ pub(crate) struct Store {
 /// Files written outside and not yet taken in live here; wiped at open.
 const STAGING: &str = "staging";
 /// RocksDB's own files.
-const DATABASE: &str = "db";
+pub(super) const DATABASE: &str = "db";
 
 impl Store {
     pub(crate) fn open(path: &Path, create: bool, sizes: CacheSizes) -> Result<Store> {
@@ -108,6 +108,11 @@ impl Store {
         self.rocks.write_opt(batch.0, &options).map_err(|cause| failure(cause, "write"))
     }
 
+    /// Makes everything written so far durable.
+    pub(crate) fn sync_log(&self) -> Result<()> {
+        self.rocks.flush_wal(true).map_err(|cause| failure(cause, "write-ahead log"))
+    }
+
     /// A new sorted file to fill; it becomes part of the store with [`Store::ingest`].
     pub(crate) fn table_writer(&self, family: Family, name: &str) -> Result<TableWriter> {
         TableWriter::create(family, self.staging.join(name), &self.cache)
@@ -141,6 +146,8 @@ impl Store {
         if cursor.seek(from)?.is_some_and(|(key, _)| key < to) {
             drop(cursor);
             self.rocks.delete_range_cf(handle, from, to).map_err(|cause| failure(cause, family.name()))?;
+            // A tombstone in the memtable would stand in the way of the next file taken in.
+            self.rocks.flush_cf(handle).map_err(|cause| failure(cause, family.name()))?;
         }
         Ok(())
     }
@@ -196,10 +203,6 @@ impl Batch {
     /// Deletes `[from, to)`.
     pub(crate) fn delete_range(&mut self, store: &Store, family: Family, from: &[u8], to: &[u8]) {
         self.0.delete_range_cf(store.handle(family), from, to);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -27,18 +27,10 @@ impl StoreSnapshot {
         StoreSnapshot(Owned::new(store, |store| store.rocks.snapshot()))
     }
 
-    /// The store, as it is now.
-    pub(crate) fn store(&self) -> &Arc<Store> {
-        self.0.borrow_owner()
-    }
-
     /// The value of `key` at the snapshot's moment.
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Pinned<'_>>> {
         self.0.with_dependent(|store, snapshot| {
-            let mut options = ReadOptions::default();
-            options.fill_cache(true);
-            // Read through the database, with this snapshot's sequence.
-            let value = snapshot.get_pinned_cf_opt(store.handle(family), key, options);
+            let value = snapshot.get_pinned_cf(store.handle(family), key);
             value.map_err(|cause| failure(cause, family.name()))
         })
     }

@@ -12,6 +12,6 @@ mod paths;
 mod reach;
 
 pub(crate) use facts::{Edge, Facts, effective};
-pub(crate) use links::{LinkCache, LinkView, Outgoing, Placement, decode_row, encode_value};
+pub(crate) use links::{LinkCache, LinkView, decode_row, encode_value};
 pub(crate) use paths::{NumberPath, minimal, paths};
-pub(crate) use reach::{Reach, Reached, reach};
+pub(crate) use reach::{Reach, reach};

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use ofone::export::{write_link, write_links};
+use ofone::export::{escape, write_link, write_links};
 use ofone::{Entity, Link, Links};
 
 use crate::args::{Format, OutputArgs, StoreArgs};
@@ -11,15 +11,17 @@ use crate::output::{self, Grid, Stdout};
 use crate::screen::Screen;
 use crate::time::Clock;
 
-/// List the links of an entity in both directions.
+/// List the links of one or more entities, in both directions.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   ofone links customer:C0000042
-  ofone links olt:LON-7 --at 2026-01-08T09:12:04Z --format csv")]
+  ofone links olt:LON-7 --at 2026-01-08T09:12:04Z --format csv
+  ofone links service:C0000042/tv service:C0000043/tv --format ndjson")]
 pub(crate) struct Args {
-    /// The entity, written type:id.
-    entity: Entity,
+    /// Entities, written type:id.
+    #[arg(required = true, value_name = "ENTITY")]
+    entities: Vec<Entity>,
     /// Only links that hold at this time.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<String>,
@@ -35,40 +37,59 @@ pub(crate) fn run(args: &Args) -> Done {
     let at = args.at.as_deref().map(|text| clock.parse(text)).transpose()?;
     let db = args.store.open()?;
     let snapshot = db.snapshot();
-    if snapshot.entity(&args.entity)?.is_none() {
-        return Err(Failure::not_found(format!("no entity `{}` in this store", args.entity)));
+    let mut found = Vec::with_capacity(args.entities.len());
+    for entity in &args.entities {
+        if snapshot.entity(entity)?.is_none() {
+            return Err(Failure::not_found(format!("no entity `{entity}` in this store")));
+        }
+        found.push((entity, snapshot.links(entity, at)?));
     }
-    let links = snapshot.links(&args.entity, at)?;
     let mut out = output::stdout();
     match args.output.format() {
-        Format::Table => table(&mut out, &links, &clock)?,
+        Format::Table => table(&mut out, &found, &clock)?,
         Format::Ndjson => {
-            for link in both(&links) {
+            for link in found.iter().flat_map(|(_, links)| both(links)) {
                 write_link(&mut out, link)?;
                 writeln!(out)?;
             }
         }
-        Format::Json => {
-            write_links(&mut out, &args.entity, &links)?;
-            writeln!(out)?;
-        }
-        Format::Csv => return csv(out, args.output.csv_raw, &links),
+        Format::Json => json(&mut out, &found)?,
+        Format::Csv => return csv(out, args.output.csv_raw, &found),
     }
     out.flush()?;
     Ok(())
 }
 
+/// An entity that was asked for, and its links.
+type Found<'a> = (&'a Entity, Links);
+
 fn both(links: &Links) -> impl Iterator<Item = &Link> {
     links.outgoing.iter().chain(&links.incoming)
 }
 
-fn table(out: &mut Stdout, links: &Links, clock: &Clock) -> Done {
+/// An object for one entity, a list of objects for several.
+fn json(out: &mut Stdout, found: &[Found<'_>]) -> Done {
+    if let [(entity, links)] = found {
+        write_links(&mut *out, entity, links)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    for (index, (entity, links)) in found.iter().enumerate() {
+        write!(out, "{}", if index == 0 { "[\n" } else { ",\n" })?;
+        write_links(&mut *out, entity, links)?;
+    }
+    writeln!(out, "\n]")?;
+    Ok(())
+}
+
+fn table(out: &mut Stdout, found: &[Found<'_>], clock: &Clock) -> Done {
     let screen = Screen::of_stdout();
-    let parts = [("depends on", &links.outgoing), ("is needed by", &links.incoming)];
-    let mut grid = Grid::new(&screen, &["", "relation", "entity", "valid", "source"]);
-    for (direction, links) in parts {
-        for link in links {
-            let other = if direction == "depends on" { &link.to } else { &link.from };
+    for (index, (entity, links)) in found.iter().enumerate() {
+        if found.len() > 1 {
+            writeln!(out, "{}{}", if index == 0 { "" } else { "\n" }, escape(&entity.to_string()))?;
+        }
+        let mut grid = Grid::new(&screen, &["", "relation", "entity", "valid", "source"]);
+        let mut row = |direction: &str, other: &Entity, link: &Link| {
             grid.row([
                 direction.to_owned(),
                 link.relation.to_string(),
@@ -76,18 +97,21 @@ fn table(out: &mut Stdout, links: &Links, clock: &Clock) -> Done {
                 clock.validity(link.validity()),
                 link.source.to_string(),
             ]);
-        }
+        };
+        links.outgoing.iter().for_each(|link| row("depends on", &link.to, link));
+        links.incoming.iter().for_each(|link| row("is needed by", &link.from, link));
+        grid.write(out)?;
     }
-    Ok(grid.write(out)?)
+    Ok(())
 }
 
-fn csv(out: Stdout, raw: bool, links: &Links) -> Done {
+fn csv(out: Stdout, raw: bool, found: &[Found<'_>]) -> Done {
     let mut csv = output::csv(out, raw);
     for title in ["from", "relation", "to", "valid_from", "valid_to", "source"] {
         csv.text(title)?;
     }
     csv.end_row()?;
-    for link in both(links) {
+    for link in found.iter().flat_map(|(_, links)| both(links)) {
         csv.text(&link.from.to_string())?;
         csv.text(&link.relation)?;
         csv.text(&link.to.to_string())?;
