@@ -1,9 +1,53 @@
-//! The embedded database for the **experience of one**: every feed of a service provider, kept per
-//! service instance and stitched through dated links into one stream per customer.
+//! The embedded database for the **experience of one**.
 //!
-//! [`Db`] is the store, [`Writer`] commits [`Batch`]es of [`Event`]s and [`Link`]s, [`Snapshot`]
-//! answers: [`Snapshot::stream`] gives what one customer lived through, [`Snapshot::why`] the chain
-//! of links by which an event is in it.
+//! A service provider thinks in projects, products and epics; a customer lives one end-to-end
+//! experience. ofone takes the feeds of both, development (releases, deploys, price changes) and
+//! operations (orders, bills, calls, tickets, alarms, sessions), keeps every event with the service
+//! instance it happened to, and stitches them through dated links into one stream per customer.
+//!
+//! ```
+//! # fn main() -> ofone::Result<()> {
+//! use ofone::{Batch, Db, Entity, Event, Link, Options, Timestamp};
+//! # let directory = std::env::temp_dir().join(format!("ofone-front-{}", std::process::id()));
+//! let db = Db::open(&directory, Options::new())?;
+//! let (service, olt) = (Entity::new("service", "C42/broadband"), Entity::new("olt", "LON-7"));
+//! let mut batch = Batch::new();
+//! batch.link(Link::new(Entity::customer("C42"), "uses", service.clone()));
+//! batch.link(Link::new(service, "fed_by", olt.clone()));
+//! batch.event(Event::new("2026-01-05T09:13:00Z".parse::<Timestamp>()?, "nms", "alarm.raised").subject(olt));
+//! db.writer().commit(batch)?; // atomic, and on the disk when this returns
+//!
+//! for item in db.snapshot().stream("C42").run()? {
+//!     let item = item?;
+//!     println!("{} {} through {:?}", item.event.time, item.event.kind, item.paths()?);
+//! }
+//! # drop(db);
+//! # std::fs::remove_dir_all(directory).ok();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The types
+//!
+//! * [`Db`] is an open store: [`Db::writer`], [`Db::snapshot`], [`Db::flush`], [`Db::check`]. One
+//!   process opens a store; any number of threads use it.
+//! * [`Writer`] commits [`Batch`]es of [`Event`]s and link statements ([`Link`], [`LinkChange`]); a
+//!   [`Receipt`] has one [`Outcome`] a record.
+//! * [`Snapshot`] is the store as of one commit, owned and cheap. [`Snapshot::stream`] asks for what a
+//!   customer lived through, [`Snapshot::why`] for the links by which an event is in it or for what
+//!   stands in the way, [`Snapshot::links`] for what depends on what.
+//! * [`import`] turns NDJSON, CSV and foreign logs into records; [`export`] writes answers.
+//!
+//! # What it does not do
+//!
+//! No server and no network; no query over sets of customers yet; no look from a second process
+//! while the store is open for writing; no backup and no erasure yet.
+//!
+//! # Features
+//!
+//! * `cli` (default): the command line tool `ofone`. Switch it off to link the library alone.
+
+// In reading order, floor above floor: a module uses those above it in this list.
 
 mod error;
 mod model;

@@ -36,11 +36,45 @@ pub(super) fn homes(reach: &Reach, links: &LinkView<'_>, window: &Interval) -> R
     Ok(homes)
 }
 
-/// All events at `homes` that pass `filter` and that `reach` reaches, in no order; an event with
-/// several homes comes once for each.
+/// A row to decode: its segment, its home, and where its bytes are.
+pub(super) struct Row<'a> {
+    segment: &'a Segment,
+    home: u32,
+    value: Pinned<'a>,
+}
+
+/// Fetches the rows of `homes` from the segments that overlap `window`. No term is held off
+/// meanwhile: a disk may take its time.
+pub(super) fn fetch<'a>(
+    lookup: &'a Lookup,
+    view: &'a View,
+    homes: &[u32],
+    window: &Interval,
+) -> Result<SmallVec<[Row<'a>; 8]>> {
+    let mut wanted: SmallVec<[(&Segment, u32, [u8; 8]); 8]> = SmallVec::new();
+    for segment in view.segments.iter().filter(|segment| segment.overlaps(window)) {
+        for &home in homes.iter().filter(|&&home| segment.homes.contains(home)) {
+            wanted.push((segment, home, key::row(segment.meta.number, home)));
+        }
+    }
+    // Batched reads want ascending keys; merged segments have higher numbers than their neighbours.
+    wanted.sort_unstable_by_key(|row| row.2);
+    let values = values(lookup, &wanted);
+    let rows = wanted.into_iter().zip(values).map(|((segment, home, _), value)| {
+        let value = value?.ok_or_else(|| {
+            Error::corrupt("row is missing").at(format!("home {home} of segment {}", segment.meta.number))
+        })?;
+        Ok(Row { segment, home, value })
+    });
+    rows.collect()
+}
+
+/// All events of `rows` and of `homes` in memory that pass `filter` and that `reach` reaches, in no
+/// order; an event with several homes comes once for each.
 pub(super) fn gather(
     lookup: &Lookup,
     view: &View,
+    rows: &[Row<'_>],
     homes: &[u32],
     reach: &Reach,
     filter: &Bound<'_>,
@@ -49,20 +83,8 @@ pub(super) fn gather(
     let mut events: Vec<RawEvent> = Vec::new();
     let mut scratch = Scratch::default();
     let reading = Reading { store: &lookup.store, layouts: filter, during: window, wanted: filter };
-    let mut wanted_rows: SmallVec<[(&Segment, u32, [u8; 8]); 16]> = SmallVec::new();
-    for segment in view.segments.iter().filter(|segment| segment.overlaps(&window)) {
-        for &home in homes.iter().filter(|&&home| segment.homes.contains(home)) {
-            wanted_rows.push((segment, home, key::row(segment.meta.number, home)));
-        }
-    }
-    // Batched reads want ascending keys; merged segments have higher numbers than their neighbours.
-    wanted_rows.sort_unstable_by_key(|row| row.2);
-    let values = rows(lookup, &wanted_rows);
-    for ((segment, home, _), value) in wanted_rows.iter().zip(values) {
-        let value = value?.ok_or_else(|| {
-            Error::corrupt("row is missing").at(format!("home {home} of segment {}", segment.meta.number))
-        })?;
-        segment.read_home(*home, &value, &reading, &mut scratch, &mut events)?;
+    for Row { segment, home, value } in rows {
+        segment.read_home(*home, value, &reading, &mut scratch, &mut events)?;
     }
     for (active, bound) in &view.actives {
         for &home in homes {
@@ -85,13 +107,13 @@ pub(super) fn gather(
 
 type Value<'a> = Result<Option<Pinned<'a>>>;
 
-fn rows<'a>(lookup: &'a Lookup, wanted: &[(&Segment, u32, [u8; 8])]) -> SmallVec<[Value<'a>; 16]> {
-    match wanted {
-        [] => SmallVec::new(),
-        [(_, _, key)] => std::iter::once(lookup.store.get(Family::Rows, key)).collect(),
-        few if few.len() <= 4 => few.iter().map(|row| lookup.store.get(Family::Rows, &row.2)).collect(),
-        many => lookup.store.get_sorted(Family::Rows, many.iter().map(|row| &row.2[..])).into(),
+fn values<'a>(lookup: &'a Lookup, wanted: &[(&Segment, u32, [u8; 8])]) -> SmallVec<[Value<'a>; 8]> {
+    /// Fewer reads are quicker one by one.
+    const BATCH_MIN: usize = 5;
+    if wanted.len() < BATCH_MIN {
+        return wanted.iter().map(|row| lookup.store.get(Family::Rows, &row.2)).collect();
     }
+    lookup.store.get_sorted(Family::Rows, wanted.iter().map(|row| &row.2[..])).into()
 }
 
 /// Whether the event is in the stream.

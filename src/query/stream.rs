@@ -137,9 +137,10 @@ impl StreamQuery {
         let reach = reach(&links, customer, Interval::ALL, self.max_hops)?;
         let window = self.filter.window.interval();
         let homes = gather::homes(&reach, &links, &window)?;
+        let rows = gather::fetch(&snapshot.lookup, &snapshot.view, &homes, &window)?;
         let resolver = Resolver::new(&snapshot.lookup);
         let bound = Bound::new(&self.filter, resolver.tables());
-        let mut hits = gather::gather(&snapshot.lookup, &snapshot.view, &homes, &reach, &bound, window)?;
+        let mut hits = gather::gather(&snapshot.lookup, &snapshot.view, &rows, &homes, &reach, &bound, window)?;
         order::sort(&mut hits, &resolver)?;
         if self.newest_first {
             hits.reverse();
@@ -159,7 +160,7 @@ impl StreamQuery {
         }
         hits.truncate(self.limit.unwrap_or(usize::MAX));
         drop(bound);
-        drop(resolver);
+        drop((resolver, rows));
         let hop_limit_reached = reach.limit_reached && self.max_hops > 0;
         let context = Arc::new(StreamContext { snapshot, customer, max_hops: self.max_hops });
         let answer = Answer { context, reach, memo: Memo::default() };
