@@ -17,7 +17,8 @@ pub struct EntityInfo {
 }
 
 /// The links of one entity, each with its effective validity: what was added, less what was
-/// retracted, cut where it was closed.
+/// retracted, cut where it was closed. Validities of one link that overlap or adjoin are told as one,
+/// with the feed of the earliest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Links {

@@ -55,7 +55,7 @@ impl StreamItem {
     }
 
     /// The subject through which the event is in the stream; `None` when it happened to the customer
-    /// itself. Of several subjects reached, the first.
+    /// itself. Of several subjects reached, the first that is no other customer.
     pub fn via(&self) -> Option<&Entity> {
         self.event.subjects.get(usize::from(self.via?))
     }

@@ -112,34 +112,35 @@ pub(super) fn why(snapshot: &Snapshot, customer: &str, name: &EventName) -> Resu
 fn why_not(snapshot: &Snapshot, customer: u32, subjects: &[u32], present: Interval) -> Result<WhyNot> {
     let links = snapshot.links_view();
     let resolver = Resolver::new(&snapshot.lookup);
-    let first = |facts: &dyn Fn(u32) -> Result<Vec<NumberPath>>| -> Result<Option<(u32, NumberPath)>> {
+    let shortest = |paths: &dyn Fn(u32) -> Result<Vec<NumberPath>>| -> Result<Option<(u32, NumberPath)>> {
+        let mut found: Vec<(u32, NumberPath)> = Vec::new();
         for &subject in subjects {
-            if let Some(path) = facts(subject)?.into_iter().next() {
-                return Ok(Some((subject, path)));
-            }
+            found.extend(paths(subject)?.into_iter().map(|path| (subject, path)));
         }
-        Ok(None)
+        Ok(found.into_iter().min_by_key(|(_, path)| path.steps.len()))
     };
     let always = IntervalSet::all();
     let during = IntervalSet::from(present);
 
     let timeless = Timeless(&links);
     let ignoring_time = |subject| crate::topology::paths(&timeless, customer, subject, &always, MAX_HOPS);
-    if let Some((subject, path)) = first(&ignoring_time)? {
+    if let Some((subject, path)) = shortest(&ignoring_time)? {
         let (path, blocking) = blocked(&links, path, present)?;
         let blocking = resolver.outgoing_link(blocking.0, &blocking.1)?;
         return Ok(WhyNot::OtherTime { path: resolve(&resolver, &path, subject)?, blocking });
     }
     let farther = |subject| crate::topology::paths(&links, customer, subject, &during, FAR_HOPS);
-    if let Some((subject, path)) = first(&farther)? {
+    if let Some((subject, path)) = shortest(&farther)? {
         return Ok(WhyNot::MoreHops { hops: path.steps.len() as u32, path: resolve(&resolver, &path, subject)? });
     }
     let withdrawn = Withdrawn(&links);
     let with_retracted = |subject| crate::topology::paths(&withdrawn, customer, subject, &during, MAX_HOPS);
-    if let Some((subject, path)) = first(&with_retracted)? {
+    if let Some((subject, path)) = shortest(&with_retracted)? {
+        // Without regard to time there was no path, so some step stands at no time at all.
         for (from, edge) in &path.steps {
             let mut stands = false;
-            links.outgoing(&[*from], &mut |_, known| stands |= known == *edge)?;
+            let link = (edge.relation, edge.other);
+            links.outgoing(&[*from], &mut |_, known| stands |= (known.relation, known.other) == link)?;
             if !stands {
                 let blocking = resolver.outgoing_link(*from, edge)?;
                 return Ok(WhyNot::Retracted { path: resolve(&resolver, &path, subject)?, blocking });

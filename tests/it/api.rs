@@ -367,6 +367,20 @@ fn events_that_arrive_before_their_links_are_found_once_those_arrive() {
     assert_eq!(stream(&db, "A"), ["alarm", "fault"]);
 }
 
+/// The home of a subject was remembered but not written down when an event was present for longer
+/// than the link to it held: the next event went there, and no reader looked for it.
+#[test]
+fn an_event_that_outlasts_its_link_does_not_hide_the_next_one() {
+    let (_place, db) = store();
+    commit(&db, [link("customer:A", "uses", "service:S").valid_to(at(18)).into()]);
+    commit(&db, [event(13, "long", "service:S").end(at(19)).into()]);
+    commit(&db, [event(1, "next", "service:S").into()]);
+    commit(&db, [link("customer:B", "uses", "service:S").into()]);
+    assert_eq!(stream(&db, "A"), ["next", "long"]);
+    assert_eq!(stream(&db, "B"), ["next", "long"]);
+    assert_eq!(db.check().expect("a check").problems, Vec::<String>::new());
+}
+
 #[test]
 fn a_closed_link_ends_and_a_retracted_link_never_was() {
     let (_place, db) = store();

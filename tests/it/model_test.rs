@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
+use std::thread;
 
 use ofone::{
     Batch, Cursor, Db, Entity, ErrorKind, Event, EventName, Interval, Link, LinkChange, Outcome, Path, Record,
@@ -14,7 +15,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
-use proptest::test_runner::RngSeed;
+use proptest::test_runner::{RngSeed, TestRunner};
 use tempfile::TempDir;
 
 use crate::model::{Counters, DEFAULT_HOPS, Item, Links, Model, Query, Route, Triple, Validities, span, union};
@@ -692,26 +693,43 @@ fn label(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// One in `share` of the cases asked for, from a seed that is printed.
-fn config(share: u32) -> ProptestConfig {
+/// Histories looked at together: most of a history's time is spent waiting for threads of the database.
+const LANES: u32 = 4;
+
+/// Tests one in `share` of the cases asked for, from a seed that is printed.
+fn explore<S: Strategy>(share: u32, histories: impl Fn() -> S + Sync, test: impl Fn(S::Value) -> Verdict + Sync) {
     let fresh = RandomState::new().hash_one("seed") >> 32;
-    let seed = setting("PROPTEST_RNG_SEED", fresh);
-    let cases = (setting("OFONE_MODEL_CASES", 300) / share).max(1);
-    eprintln!("{cases} histories; to repeat: PROPTEST_RNG_SEED={seed}");
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 400,
-        rng_seed: RngSeed::Fixed(seed),
-        ..ProptestConfig::default()
-    }
+    let seed: u64 = setting("PROPTEST_RNG_SEED", fresh);
+    let cases = setting("OFONE_MODEL_CASES", 200_u32).div_ceil(share).div_ceil(LANES);
+    let lane = |lane: u32| {
+        let seed = seed.wrapping_add(u64::from(lane));
+        let config = ProptestConfig {
+            cases,
+            failure_persistence: None,
+            max_shrink_iters: 400,
+            rng_seed: RngSeed::Fixed(seed),
+            ..ProptestConfig::default()
+        };
+        if let Err(failure) = TestRunner::new(config).run(&histories(), &test) {
+            panic!("to repeat: PROPTEST_RNG_SEED={seed}\n{failure}");
+        }
+    };
+    eprintln!("{cases} histories in each of {LANES} lanes; to repeat: PROPTEST_RNG_SEED={seed}");
+    thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|number| scope.spawn(move || lane(number))).collect();
+        for lane in lanes {
+            if let Err(failure) = lane.join() {
+                std::panic::resume_unwind(failure);
+            }
+        }
+    });
 }
 
-proptest! {
-    #![proptest_config(config(1))]
-
-    #[test]
-    fn the_database_agrees_with_the_model(ops in vec(some_op(), 1..24), queries in vec(some_query(), 1..5)) {
+#[test]
+fn the_database_agrees_with_the_model() {
+    // Waiting until a store is quiet takes longer than everything else together.
+    let histories = || (vec(some_op(), 1..24), vec(some_query(), 1..5), prop::bool::weighted(0.3));
+    explore(1, histories, |(ops, queries, until_quiet)| {
         let mut run = Run::start(queries);
         for op in &ops {
             run.perform(op)?;
@@ -720,25 +738,25 @@ proptest! {
         run.compare_remembered()?;
         run.check()?;
         run.db().flush()?;
-        run.db().wait_until_quiet()?;
+        if until_quiet {
+            run.db().wait_until_quiet()?;
+        }
         run.compare()?;
         run.reopen()?;
         run.compare()?;
-        run.check()?;
-    }
+        run.check()
+    });
 }
 
-proptest! {
-    #![proptest_config(config(3))]
-
-    #[test]
-    fn neither_order_nor_batches_of_arrival_matter(
-        (records, shuffled) in vec(some_record(), 1..70)
-            .prop_flat_map(|records| (Just(records.clone()), Just(records).prop_shuffle())),
-        sizes in vec(1usize..12, 1..10),
-        flushes in vec(any::<bool>(), 1..10),
-        queries in vec(some_query(), 1..4),
-    ) {
+#[test]
+fn neither_order_nor_batches_of_arrival_matter() {
+    let histories = || {
+        let records = vec(some_record(), 1..70)
+            .prop_flat_map(|records| (Just(records.clone()), Just(records).prop_shuffle()));
+        let flushes = vec(any::<bool>(), 1..10);
+        (records, vec(1usize..12, 1..10), flushes, vec(some_query(), 1..4))
+    };
+    explore(3, histories, |((records, shuffled), sizes, flushes, queries)| {
         let mut model = Model::default();
         for record in &records {
             model.apply(record, 0);
@@ -766,19 +784,15 @@ proptest! {
             }
             rest = later;
         }
-        run.compare_as(&run.db().snapshot(), &model, Commits::Ignored)?;
-    }
+        run.compare_as(&run.db().snapshot(), &model, Commits::Ignored)
+    });
 }
 
-proptest! {
-    #![proptest_config(config(3))]
-
-    #[test]
-    fn a_snapshot_keeps_its_answers_whatever_comes_after(
-        before in vec(vec(some_record(), 1..10), 0..6),
-        after in vec(vec(some_record(), 1..20), 1..10),
-        queries in vec(some_query(), 1..4),
-    ) {
+#[test]
+fn a_snapshot_keeps_its_answers_whatever_comes_after() {
+    let batches = |records: usize, most: usize| vec(vec(some_record(), 1..records), 0..most);
+    let histories = || (batches(10, 6), batches(20, 10), vec(some_query(), 1..4), any::<bool>());
+    explore(3, histories, |(before, after, queries, until_quiet)| {
         let mut run = Run::start(queries);
         for records in before {
             run.commit(records)?;
@@ -789,10 +803,12 @@ proptest! {
             run.db().flush()?;
         }
         run.perform(&Op::Remember)?;
-        run.db().wait_until_quiet()?;
+        if until_quiet {
+            run.db().wait_until_quiet()?;
+        }
         let newest = run.db().snapshot();
         run.db = None;
         run.compare_remembered()?;
-        run.compare_as(&newest, &run.model, Commits::Compared)?;
-    }
+        run.compare_as(&newest, &run.model, Commits::Compared)
+    });
 }

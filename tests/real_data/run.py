@@ -60,18 +60,20 @@ class Store:
         lines = self.run(*command, may_be_absent=True) or ""
         return [json.loads(line)["id"] for line in lines.splitlines()]
 
-    def links(self, entity, at):
-        text = self.run("links", "--format", "json", "--at", at, "--", entity, may_be_absent=True)
-        return json.loads(text) if text else {"outgoing": [], "incoming": []}
+    def links(self, entities, at):
+        """Links that leave or enter any of some entities at an instant."""
+        lines = self.run("links", "--format", "ndjson", "--at", at, "--", *entities, may_be_absent=True) or ""
+        return [json.loads(line) for line in lines.splitlines()]
 
     def reachable(self, customer, max_hops, at):
         """What a customer depends on at an instant, over so many links."""
-        found = set()
-        edge = {f"customer:{customer}"}
+        root = f"customer:{customer}"
+        found, edge = {root}, {root}
         for _ in range(max_hops):
-            edge = {link["to"] for entity in edge for link in self.links(entity, at)["outgoing"]} - found
+            leaving = [link["to"] for link in self.links(edge, at) if link["from"] in edge] if edge else []
+            edge = set(leaving) - found
             found |= edge
-        return found - {f"customer:{customer}"}
+        return found - {root}
 
 
 class Log:
@@ -109,12 +111,12 @@ class Log:
         return self.by_customer.stream(query["customer"], "--direct", *window)
 
     def links_out_asof(self, query):
-        links = self.by_customer.links(query["object"], query["at"])["outgoing"]
-        return sorted([link["relation"], link["to"]] for link in links)
+        links = self.by_customer.links([query["object"]], query["at"])
+        return sorted([link["relation"], link["to"]] for link in links if link["from"] == query["object"])
 
     def links_in_asof(self, query):
-        links = self.by_customer.links(query["object"], query["at"])["incoming"]
-        return sorted({link["from"] for link in links})
+        links = self.by_customer.links([query["object"]], query["at"])
+        return sorted({link["from"] for link in links if link["to"] == query["object"]})
 
     def reach_events(self, query):
         customer, max_hops = query["customer"], query["max_hops"]

@@ -1,0 +1,102 @@
+# `make demo` shows what ofone does, `make test` whether it does it right.
+#
+# Everything is built in one profile, release, and in one directory, so that RocksDB's C++ is compiled
+# once (a quarter of an hour on two cores). CARGO_TARGET_DIR overrides the directory.
+
+CARGO_TARGET_DIR ?= $(HOME)/.cache/ofone/target
+export CARGO_TARGET_DIR
+
+# Tests run with ofone's own assertions and overflow checks; its dependencies stay as they are.
+CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=true' \
+	--config 'profile.release.package.ofone.overflow-checks=true'
+OFONE := $(CARGO_TARGET_DIR)/release/ofone
+
+.PHONY: demo test real-data lint build-benches bench fuzz setup help
+
+help:
+	@echo 'make demo           a small service provider, and the month of one of its customers'
+	@echo 'make test           unit, model, crash and interface tests, doc tests, real data if it is there'
+	@echo 'make real-data DIR=..  only the questions asked of real logs'
+	@echo 'make lint           format, clippy and docs, warnings are errors'
+	@echo 'make bench          measure; make build-benches only compiles what measures'
+	@echo 'make fuzz TARGET=import SECONDS=60  needs cargo-fuzz and a nightly compiler'
+	@echo 'make setup          install what building needs (Debian, Ubuntu)'
+
+define DEMO
+set -eu
+db=demo.ofone
+rm -rf "$$db"
+made=$$("$$OFONE" gen --db "$$db" --customers 50k --events-per-customer 60)
+field() { printf '%s\n' "$$made" | sed -n "s/.*\"$$1\":\"\([^\"]*\)\".*/\1/p"; }
+customer=$$(field customer)
+event=$$(field id)
+show() { printf '\n$$ ofone %s\n' "$$*"; "$$OFONE" "$$@" --db "$$db" --format table; }
+show stats | sed -n '1p; 1!{ /^$$/q; p; }'
+show stream "$$customer" --to 2026-01-15
+show why "$$customer" "$$event"
+command=$$(printf '%s' "$$OFONE" | sed "s|^$$HOME/|~/|")
+printf '\nThe store stays in %s. Try next:\n\n' "$$db"
+printf '  %s\n' "$$command stream $$customer --db $$db --min-severity warn" \
+	"$$command links customer:$$customer --db $$db" "$$command stats --db $$db"
+endef
+export DEMO OFONE
+
+demo: setup
+	cargo build --release --bin ofone
+	@sh -c "$$DEMO"
+
+test: setup
+	cargo test $(CHECKED)
+	@$(MAKE) --no-print-directory real-data
+
+# The logs are other people's and not in this repository: a folder of them beside it is used if there is one.
+DIR ?= ../shared/data
+real-data: setup
+	@if ! command -v python3 >/dev/null; then echo 'skipped: real data, there is no python3'; \
+	elif ! test -d '$(DIR)'; then echo 'skipped: real data, there is no folder $(DIR)'; \
+	else cargo build $(CHECKED) --bin ofone && python3 tests/real_data/run.py --ofone '$(OFONE)' '$(DIR)'; fi
+
+lint: setup
+	cargo fmt --check
+	cargo clippy --release --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --all-features
+
+build-benches: setup
+	cargo bench --no-run
+
+bench: setup
+	cargo bench
+
+# Compiles RocksDB again, for its own directory. Finds stay in fuzz/artifacts; `make test` replays fuzz/corpus.
+TARGET ?= operations
+SECONDS ?= 60
+fuzz: setup
+	cd fuzz && CARGO_TARGET_DIR=target cargo +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS)
+
+define SETUP
+set -eu
+if ! command -v cargo >/dev/null; then
+	echo 'ofone needs Rust 1.95 or newer: https://rustup.rs' >&2
+	exit 1
+fi
+missing=
+command -v c++ >/dev/null || missing="$$missing g++"
+libclang=$$(find -L "$${LIBCLANG_PATH:-/usr/lib}" /usr/lib /usr/lib64 /usr/local/lib /opt/homebrew/opt/llvm/lib \
+	/Library/Developer/CommandLineTools/usr/lib -maxdepth 3 -name 'libclang*.so*' -o -name 'libclang.dylib' 2>/dev/null | head -n 1)
+test -n "$$libclang" || missing="$$missing libclang-dev"
+test -n "$$missing" || exit 0
+if ! command -v apt-get >/dev/null; then
+	echo "RocksDB needs a C++ compiler and libclang to build; please install what matches:$$missing" >&2
+	exit 1
+fi
+root=
+test "$$(id -u)" = 0 || root=sudo
+echo "installing$$missing"
+$$root apt-get update -q
+$$root apt-get install -q -y --no-install-recommends$$missing
+endef
+export SETUP
+
+# Installs what a fresh Debian or Ubuntu lacks; does nothing when it is there.
+setup:
+	@sh -c "$$SETUP"
