@@ -179,7 +179,7 @@ impl Db {
     /// deleted is free. What is not sealed yet stays in memory and in the log.
     pub fn wait_until_quiet(&self) -> Result<()> {
         let engine = &self.inner.engine;
-        engine.wait_for(|work| work.seals == 0 && work.merged && !work.merging)?;
+        engine.wait_for_work()?;
         self.inner.ask(|reply| Request::Refresh { reply })?;
         engine.reclaim_log()?;
         engine.lookup.store.flush_memtables()?;

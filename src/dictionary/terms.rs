@@ -45,12 +45,16 @@ impl Default for TermLimits {
     }
 }
 
-/// A shape with what a reader needs of it.
+/// A shape with what a reader needs of it, side by side: a stream meets many shapes, and each place
+/// that had to be visited for a word would cost more than copying it.
 #[derive(Clone, Debug)]
 pub(crate) struct ShapeEntry {
     pub(crate) shape: Shape,
-    /// Scope of each attribute.
-    scopes: Vec<u32>,
+    pub(crate) source: Text,
+    pub(crate) kind: Text,
+    pub(crate) layer: Option<Text>,
+    /// Name and scope of each attribute.
+    pub(crate) attributes: SmallVec<[(Text, u32); 2]>,
 }
 
 /// Terms both ways: appended to by the writer, read by everyone.
@@ -105,9 +109,9 @@ impl TermTables {
         Ok(match value {
             RawValue::Term(number) => {
                 let text = shape
-                    .scopes
+                    .attributes
                     .get(index)
-                    .and_then(|&scope| self.texts.get(scope as usize))
+                    .and_then(|&(_, scope)| self.texts.get(scope as usize))
                     .and_then(|scope| scope.texts.get(*number as usize));
                 Value::Text(text.cloned().ok_or_else(|| Error::corrupt(format!("unknown attribute text {number}")))?)
             }
@@ -143,8 +147,8 @@ impl TermTables {
 
     /// Appends the values of the event's attributes; false when one is to get a number first.
     pub(crate) fn find_values(&self, shape: u32, event: &Event, values: &mut SmallVec<[RawValue; 2]>) -> bool {
-        let scopes = &self.shapes[shape as usize].scopes;
-        for ((_, value), &scope) in event.attributes.iter().zip(scopes) {
+        let attributes = &self.shapes[shape as usize].attributes;
+        for ((_, value), &(_, scope)) in event.attributes.iter().zip(attributes) {
             values.push(match value {
                 Value::Text(text) => {
                     let known = &self.texts[scope as usize];
@@ -193,16 +197,17 @@ impl TermTables {
 
     fn add_shape(&mut self, shape: Shape) -> Result<u32> {
         let number = self.shapes.len() as u32;
-        let words = [shape.source, shape.kind].into_iter().chain(shape.attributes.iter().copied());
-        for word in words.chain(shape.layer.checked_sub(1)) {
-            self.word(word)?;
-        }
-        let scopes: Option<Vec<u32>> =
-            shape.attributes.iter().map(|&name| self.scopes.get(&(shape.kind, name)).copied()).collect();
-        let scopes = scopes.ok_or_else(|| Error::corrupt("shape without its scopes"))?;
+        let attributes = shape.attributes.iter().map(|&name| {
+            let scope = self.scopes.get(&(shape.kind, name)).copied();
+            Ok((self.word(name)?.clone(), scope.ok_or_else(|| Error::corrupt("shape without its scopes"))?))
+        });
+        let attributes = attributes.collect::<Result<SmallVec<[(Text, u32); 2]>>>()?;
+        let source = self.word(shape.source)?.clone();
+        let kind = self.word(shape.kind)?.clone();
+        let layer = shape.layer.checked_sub(1).map(|layer| self.word(layer).cloned()).transpose()?;
         self.layouts.push(shape.layout);
         self.some_last |= shape.layout.has_end;
-        self.shapes.push(ShapeEntry { shape, scopes });
+        self.shapes.push(ShapeEntry { shape, source, kind, layer, attributes });
         let (hasher, words, shapes) = (&self.hasher, &self.words, &self.shapes);
         let hash = |number: u32| hash_entry(hasher, words, &shapes[number as usize].shape);
         self.shape_numbers.insert_unique(hash(number), number, |&number| hash(number));
@@ -328,7 +333,8 @@ impl TermWriter {
         }
         values.clear();
         let mut tables = self.terms.0.write();
-        let scopes: SmallVec<[u32; 8]> = tables.shapes[shape as usize].scopes.as_slice().into();
+        let attributes = &tables.shapes[shape as usize].attributes;
+        let scopes: SmallVec<[u32; 8]> = attributes.iter().map(|&(_, scope)| scope).collect();
         for ((_, value), scope) in event.attributes.iter().zip(scopes) {
             if let Value::Text(text) = value {
                 let known = &tables.texts[scope as usize];

@@ -18,7 +18,7 @@ const COMMITS_QUIET: Duration = Duration::from_millis(200);
 /// ... unless this many segments have piled up, which would slow every read down.
 const SEGMENTS_BEHIND_MAX: usize = 24;
 /// How often the merge thread looks for work that nobody told it of.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Seals frozen segments in order until the commit thread is gone or the store closes.
 pub(super) fn run_seals(engine: &Arc<Engine>, frozen: &Receiver<Arc<Active>>) {
@@ -84,7 +84,7 @@ fn merge_if_due(engine: &Engine, buried: &Receiver<u32>) -> Result<()> {
     let behind = engine.views.load().segments.len() >= SEGMENTS_BEHIND_MAX;
     let due = {
         let mut work = engine.work.lock();
-        let quiet = work.last_commit.is_none_or(|at| at.elapsed() >= COMMITS_QUIET);
+        let quiet = work.awaited > 0 || work.last_commit.is_none_or(|at| at.elapsed() >= COMMITS_QUIET);
         let due = work.seals == 0 && !work.merged && !work.stopping && (quiet || behind);
         work.merging = due;
         due

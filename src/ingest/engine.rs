@@ -66,6 +66,8 @@ pub(crate) struct Work {
     pub(crate) seals: usize,
     /// When the last commit was written; merges give way to commits for a while.
     pub(crate) last_commit: Option<Instant>,
+    /// How many wait for all of this to be done; merges do not wait for commits then.
+    pub(crate) awaited: usize,
     /// Whether a merge runs.
     pub(crate) merging: bool,
     /// Whether the merge thread found nothing more to do.
@@ -188,6 +190,14 @@ impl Engine {
     pub(crate) fn reclaim_log(&self) -> Result<()> {
         let first = self.views.load().actives.first().map_or(0, |(active, _)| active.number());
         self.lookup.store.reclaim(Family::Log, &key::log(0, 0), &key::log(first, 0))
+    }
+
+    /// Waits until nothing is left to seal or to merge.
+    pub(crate) fn wait_for_work(&self) -> Result<()> {
+        self.work.lock().awaited += 1;
+        let outcome = self.wait_for(|work| work.seals == 0 && work.merged && !work.merging);
+        self.work.lock().awaited -= 1;
+        outcome
     }
 
     /// Waits until `done` says so or the store is poisoned.

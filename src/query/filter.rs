@@ -79,16 +79,13 @@ impl<'a> Bound<'a> {
             // The decoder reports the unknown shape.
             return Verdict::Lasting;
         };
-        let word = |number: u32| self.tables.word(number).map_or("", Text::as_str);
-        let shape = &entry.shape;
         let any = |wanted: &[Text], have: &str| wanted.is_empty() || wanted.iter().any(|text| text == have);
         let filter = self.filter;
-        let layer = shape.layer.checked_sub(1).map(word);
         let wanted = !self.by_shape
-            || (filter.layers.is_empty() || layer.is_some_and(|layer| any(&filter.layers, layer)))
-                && any(&filter.sources, word(shape.source))
-                && (filter.kinds.is_empty() || filter.kinds.iter().any(|glob| matches(glob, word(shape.kind))));
-        match (wanted, shape.layout.has_end) {
+            || (filter.layers.is_empty() || entry.layer.as_ref().is_some_and(|layer| any(&filter.layers, layer)))
+                && any(&filter.sources, &entry.source)
+                && (filter.kinds.is_empty() || filter.kinds.iter().any(|glob| matches(glob, &entry.kind)));
+        match (wanted, entry.shape.layout.has_end) {
             (false, _) => Verdict::Unwanted,
             (true, false) => Verdict::Instant,
             (true, true) => Verdict::Lasting,
@@ -103,8 +100,8 @@ impl<'a> Bound<'a> {
         let entry = self.tables.shape(event.shape)?;
         for (name, wanted) in &self.filter.attributes {
             let mut fits = false;
-            for (index, (&number, value)) in entry.shape.attributes.iter().zip(&event.values).enumerate() {
-                if self.tables.word(number)? == name {
+            for (index, ((known, _), value)) in entry.attributes.iter().zip(&event.values).enumerate() {
+                if known == name {
                     fits = self.tables.value(entry, index, value)?.to_string() == wanted.as_str();
                 }
             }

@@ -60,16 +60,13 @@ impl<'a> Resolver<'a> {
     /// Turns `raw` into text where `event` stands, taking texts out of `raw`. `event` must be blank.
     pub(super) fn fill(&self, raw: &mut RawEvent, event: &mut Event) -> Result<()> {
         let entry = self.tables.shape(raw.shape)?;
-        let shape = &entry.shape;
         event.time = Timestamp::from_nanos(raw.time);
-        event.source = self.tables.word(shape.source)?.clone();
-        event.kind = self.tables.word(shape.kind)?.clone();
+        event.source = entry.source.clone();
+        event.kind = entry.kind.clone();
         event.end = raw.end.map(Timestamp::from_nanos);
         event.sequence = raw.sequence;
         event.id = raw.id.take();
-        if let Some(layer) = shape.layer.checked_sub(1) {
-            event.layer = Some(self.tables.word(layer)?.clone());
-        }
+        event.layer = entry.layer.clone();
         event.severity = Severity::new(raw.severity).map_err(|_| Error::corrupt("severity above 24"))?;
         event.value = raw.value;
         for &subject in &raw.subjects {
@@ -78,8 +75,8 @@ impl<'a> Resolver<'a> {
         for &entity in &raw.context {
             event.context.push(self.entity(entity)?);
         }
-        for (index, (&name, value)) in shape.attributes.iter().zip(&raw.values).enumerate() {
-            event.attributes.push((self.tables.word(name)?.clone(), self.tables.value(entry, index, value)?));
+        for (index, ((name, _), value)) in entry.attributes.iter().zip(&raw.values).enumerate() {
+            event.attributes.push((name.clone(), self.tables.value(entry, index, value)?));
         }
         Ok(())
     }

@@ -143,13 +143,13 @@ impl Snapshot {
             stats.severities.insert(number as u8, *count);
         }
         for (number, count) in totals.shapes.iter().enumerate().filter(|(_, count)| count.events > 0) {
-            let shape = &tables.shape(number as u32)?.shape;
-            *stats.kinds.entry(resolver.word(shape.kind)?).or_default() += count.events;
-            if let Some(layer) = shape.layer.checked_sub(1) {
-                *stats.layers.entry(resolver.word(layer)?).or_default() += count.events;
+            let shape = tables.shape(number as u32)?;
+            *stats.kinds.entry(shape.kind.clone()).or_default() += count.events;
+            if let Some(layer) = &shape.layer {
+                *stats.layers.entry(layer.clone()).or_default() += count.events;
             }
             let none = SourceStats { events: 0, last_event: Timestamp::MIN, last_commit: 0 };
-            let source = stats.sources.entry(resolver.word(shape.source)?).or_insert(none);
+            let source = stats.sources.entry(shape.source.clone()).or_insert(none);
             source.events += count.events;
             source.last_event = source.last_event.max(Timestamp::from_nanos(count.last));
             source.last_commit = source.last_commit.max(count.last_commit);

@@ -1,5 +1,6 @@
 //! Merges neighbouring sealed segments into one.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -17,16 +18,28 @@ use crate::store::{Batch, Cursor, Family, Store};
 
 /// Segments of one level that make one of the next.
 const FAN_IN: usize = 4;
+/// Rows that are rewritten at most for the sake of fewer segments alone.
+const TIDIED_ROWS_MAX: u64 = 1 << 26;
 /// Rows beyond which segments are left as they are.
 const MERGED_ROWS_MAX: u64 = 1 << 30;
 
-/// The neighbouring segments to merge next, as a range of `segments` (in order of sealing): the
-/// oldest run of [`FAN_IN`] of one level. A tiered policy: each event is rewritten once a level.
-pub(crate) fn pick(segments: &[Arc<Segment>]) -> Option<std::ops::Range<usize>> {
-    (0..segments.len().saturating_sub(FAN_IN - 1)).map(|from| from..from + FAN_IN).find(|run| {
+/// The neighbouring segments to merge next, as a range of `segments` (in order of sealing).
+///
+/// First the oldest run of [`FAN_IN`] of one level: a tiered policy, by which each event is rewritten
+/// once a level. When there is none, the longest tail that is at least half as large again as its
+/// first segment, up to [`TIDIED_ROWS_MAX`]: what is left over between two tiers is brought
+/// together in a quiet moment, and a small addition never makes a large segment be rewritten.
+pub(crate) fn pick(segments: &[Arc<Segment>]) -> Option<Range<usize>> {
+    let rows = |run: &[Arc<Segment>]| run.iter().map(|segment| segment.meta.rows).sum::<u64>();
+    let tier = (0..segments.len().saturating_sub(FAN_IN - 1)).map(|from| from..from + FAN_IN).find(|run| {
         let run = &segments[run.clone()];
-        let rows: u64 = run.iter().map(|segment| segment.meta.rows).sum();
-        run.iter().all(|segment| segment.meta.level == run[0].meta.level) && rows <= MERGED_ROWS_MAX
+        run.iter().all(|segment| segment.meta.level == run[0].meta.level) && rows(run) <= MERGED_ROWS_MAX
+    });
+    tier.or_else(|| {
+        (0..segments.len().saturating_sub(1)).map(|from| from..segments.len()).find(|tail| {
+            let (first, rest) = (segments[tail.start].meta.rows, rows(&segments[tail.start + 1..]));
+            first <= 2 * rest && first + rest <= TIDIED_ROWS_MAX
+        })
     })
 }
 
@@ -73,7 +86,7 @@ pub(crate) fn merge(
     put_homes(store, batch, number, &homes);
     let segment = SegmentMeta {
         number,
-        level: inputs[0].meta.level + 1,
+        level: inputs.iter().map(|segment| segment.meta.level).max().expect("a merge has inputs") + 1,
         rows,
         first,
         until: inputs.iter().map(|segment| segment.meta.until).max().expect("a merge has inputs"),

@@ -1,5 +1,6 @@
 //! Links in the store: statements in, edges out, with a bounded cache.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +57,8 @@ const CHANGE_SLOTS: usize = 1 << 16;
 pub(crate) struct LinkCache {
     outgoing: Cache<u32, Arc<Cached>, OutgoingBytes>,
     changes: Box<[AtomicU64]>,
+    /// What an entity without links has.
+    unlinked: Arc<Outgoing>,
 }
 
 impl LinkCache {
@@ -63,6 +66,7 @@ impl LinkCache {
         LinkCache {
             outgoing: Cache::with_weighter(bytes / 256, bytes as u64, OutgoingBytes),
             changes: (0..CHANGE_SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            unlinked: Arc::default(),
         }
     }
 
@@ -87,23 +91,41 @@ pub(crate) struct LinkView<'a> {
     snapshot: &'a StoreSnapshot,
     cache: &'a LinkCache,
     commit: u64,
+    /// What this view was asked for lately; a question asks for the same entities more than once.
+    recent: RefCell<SmallVec<[(u32, Arc<Outgoing>); RECENT_MAX]>>,
 }
+
+/// Entities that a view remembers.
+const RECENT_MAX: usize = 16;
 
 impl<'a> LinkView<'a> {
     pub(crate) fn new(snapshot: &'a StoreSnapshot, cache: &'a LinkCache, commit: u64) -> LinkView<'a> {
-        LinkView { snapshot, cache, commit }
+        LinkView { snapshot, cache, commit, recent: RefCell::default() }
     }
 
     /// What each of `entities` (ascending) depends on.
     pub(crate) fn outgoing_of(&self, entities: &[u32]) -> Result<SmallVec<[Arc<Outgoing>; 8]>> {
         let mut all: SmallVec<[Arc<Outgoing>; 8]> = SmallVec::with_capacity(entities.len());
         let mut missing: SmallVec<[usize; 8]> = SmallVec::new();
-        let unknown = Arc::new(Outgoing::default());
+        let unknown = &self.cache.unlinked;
+        let mut recent = self.recent.borrow_mut();
         for (index, &entity) in entities.iter().enumerate() {
-            all.push(self.cache.get(entity, self.commit).unwrap_or_else(|| {
-                missing.push(index);
-                unknown.clone()
-            }));
+            if let Some((_, outgoing)) = recent.iter().find(|(known, _)| *known == entity) {
+                all.push(outgoing.clone());
+                continue;
+            }
+            match self.cache.get(entity, self.commit) {
+                Some(outgoing) => {
+                    if recent.len() < RECENT_MAX {
+                        recent.push((entity, outgoing.clone()));
+                    }
+                    all.push(outgoing);
+                }
+                None => {
+                    missing.push(index);
+                    all.push(unknown.clone());
+                }
+            }
         }
         if missing.is_empty() {
             return Ok(all);
@@ -114,6 +136,9 @@ impl<'a> LinkView<'a> {
                 let outgoing = Arc::new(read_outgoing(cursor, entities[index], &mut positioned)?);
                 let cached = Cached { commit: self.commit, outgoing: outgoing.clone() };
                 self.cache.outgoing.insert(entities[index], Arc::new(cached));
+                if recent.len() < RECENT_MAX {
+                    recent.push((entities[index], outgoing.clone()));
+                }
                 all[index] = outgoing;
             }
             Ok(())
