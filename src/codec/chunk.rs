@@ -14,6 +14,9 @@ pub(crate) const CHUNK_EVENTS: usize = 256;
 /// Units of time, coarsest first: a chunk counts in the coarsest that loses nothing.
 const UNITS: [i64; 4] = [1_000_000_000, 1_000_000, 1_000, 1];
 
+/// Events whose bodies are passed over at once.
+const GROUP_EVENTS: usize = 32;
+
 /// What is needed to read a chunk besides its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkBase {
@@ -27,6 +30,11 @@ pub(crate) struct ChunkBase {
 /// Which events a reader wants: decides before entities, attributes and ids are read.
 pub(crate) trait Wanted {
     fn wants(&self, time: i64, shape: u32, severity: u8) -> bool;
+
+    /// The times `[from, to)` outside of which nothing is wanted, whatever its shape.
+    fn times(&self) -> (i64, i64) {
+        (i64::MIN, i64::MAX)
+    }
 }
 
 /// Every event.
@@ -73,7 +81,12 @@ pub(crate) fn encode(events: &[RawEvent], base: ChunkBase, out: &mut Vec<u8>) {
         varint::put(out, u64::from(entity.wrapping_sub(FIRST_OTHER).wrapping_sub(previous)));
         previous = entity.wrapping_sub(FIRST_OTHER);
     }
-    for event in events {
+    let mut bodies = Vec::with_capacity(events.len() * 8);
+    let mut group_ends = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        if at > 0 && at % GROUP_EVENTS == 0 {
+            group_ends.push(bodies.len());
+        }
         for &entity in event.subjects.iter().chain(&event.context) {
             let index = if entity == base.home {
                 0
@@ -82,10 +95,16 @@ pub(crate) fn encode(events: &[RawEvent], base: ChunkBase, out: &mut Vec<u8>) {
                     .binary_search_by_key(&entity.wrapping_sub(FIRST_OTHER), |other| other.wrapping_sub(FIRST_OTHER))
                     .expect("the table has every entity of the chunk")
             };
-            varint::put(out, index as u64);
+            varint::put(&mut bodies, index as u64);
         }
-        event.put_rest(out);
+        event.put_rest(&mut bodies);
     }
+    let mut from = 0;
+    for end in group_ends {
+        varint::put(out, (end - from) as u64);
+        from = end;
+    }
+    out.extend_from_slice(&bodies);
 }
 
 /// Entities other than the home, ascending in the order "others first, then customers".
@@ -143,6 +162,12 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
         time = time.wrapping_add(reader.varint()?.wrapping_mul(nanos) as i64);
         heads.push(Head { time, ..Head::default() });
     }
+    let (from, to) = wanted.times();
+    let first = heads.partition_point(|head| head.time < from);
+    let last = heads.partition_point(|head| head.time < to);
+    if first >= last {
+        return Ok(());
+    }
     for head in heads.iter_mut() {
         head.shape = reader.varint_u32()?;
     }
@@ -150,13 +175,13 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
         let severity = raw::severity(reader.byte()?)?;
         heads.iter_mut().for_each(|head| head.severity = severity);
     } else {
-        for head in heads.iter_mut() {
-            head.severity = raw::severity(reader.byte()?)?;
+        for (head, &severity) in heads.iter_mut().zip(reader.bytes(count)?) {
+            head.severity = raw::severity(severity)?;
         }
     }
     let mut last_wanted = None;
     let mut wanted_count = 0;
-    for (index, head) in heads.iter_mut().enumerate() {
+    for (index, head) in heads.iter_mut().enumerate().take(last).skip(first) {
         head.wanted = wanted.wants(head.time, head.shape, head.severity);
         if head.wanted {
             last_wanted = Some(index);
@@ -179,8 +204,16 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
         table.push(previous.wrapping_add(FIRST_OTHER));
     }
     events.reserve(wanted_count);
+    // Groups of bodies before the first wanted event are passed over whole.
+    let first_group = first / GROUP_EVENTS;
+    let mut passed = 0usize;
+    for group in 0..(count - 1) / GROUP_EVENTS {
+        let length = reader.length()?;
+        passed = passed.saturating_add(if group < first_group { length } else { 0 });
+    }
+    reader.bytes(passed)?;
     // What lies behind the last wanted event is checked by `check`, which wants everything.
-    for &Head { time, shape, severity, commit, wanted } in &heads[..=last_wanted] {
+    for &Head { time, shape, severity, commit, wanted } in &heads[first_group * GROUP_EVENTS..=last_wanted] {
         let layout = layouts.layout(shape).ok_or_else(|| raw::unknown_shape(shape))?;
         if !wanted {
             for _ in 0..usize::from(layout.subjects) + usize::from(layout.context) {
@@ -293,12 +326,16 @@ mod tests {
         fn wants(&self, time: i64, _shape: u32, _severity: u8) -> bool {
             time >= self.0
         }
+
+        fn times(&self) -> (i64, i64) {
+            (self.0, i64::MAX)
+        }
     }
 
     proptest! {
         #[test]
         fn chunks_survive_whole_and_filtered(
-            mut events in proptest::collection::vec(any_event(), 1..30),
+            mut events in proptest::collection::vec(any_event(), 1..90),
             home in prop_oneof![0u32..20, FIRST_OTHER..FIRST_OTHER + 20],
             pick: prop::sample::Index,
             unit in 0usize..4,

@@ -114,6 +114,10 @@ impl<'a> Bound<'a> {
 }
 
 impl Wanted for Bound<'_> {
+    fn times(&self) -> (i64, i64) {
+        (if self.some_last { i64::MIN } else { self.from }, self.to)
+    }
+
     fn wants(&self, time: i64, shape: u32, severity: u8) -> bool {
         if self.everything {
             return true;

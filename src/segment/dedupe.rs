@@ -59,6 +59,10 @@ pub(crate) struct Dedupe {
 struct At(i64);
 
 impl Wanted for At {
+    fn times(&self) -> (i64, i64) {
+        (self.0, self.0.saturating_add(1))
+    }
+
     fn wants(&self, time: i64, _shape: u32, _severity: u8) -> bool {
         time == self.0
     }
