@@ -23,9 +23,7 @@ fn main() -> Result<()> {
                 .end(at("2026-01-05T11:00:00Z")?)
                 .subject(olt),
         )
-        .event(
-            Event::new(at("2026-01-05T09:14:30Z")?, "cpe", "session.lost").layer("network").subject(broadband),
-        )
+        .event(Event::new(at("2026-01-05T09:14:30Z")?, "cpe", "session.lost").layer("network").subject(broadband))
         .event(
             Event::new(at("2026-01-05T09:40:00Z")?, "crm", "ticket.opened")
                 .id("T-881")

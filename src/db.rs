@@ -254,8 +254,7 @@ impl Writer {
             return Err(Error::invalid(format!("a batch of {} records, the limit is {most}", batch.len())));
         }
         let engine = &self.inner.engine;
-        let prepared =
-            prepare(batch.records, &engine.lookup.terms, engine.name_hasher, &engine.settings.limits);
+        let prepared = prepare(batch.records, &engine.lookup.terms, engine.name_hasher, &engine.settings.limits);
         let (bytes, most) = (prepared.packed_bytes(), engine.settings.limits.batch_bytes);
         if bytes > most {
             return Err(Error::invalid(format!("a batch of {bytes} bytes, the limit is {most}")));

@@ -51,8 +51,8 @@ pub(crate) fn encode(events: &[RawEvent], base: ChunkBase, out: &mut Vec<u8>) {
     assert!(!events.is_empty() && events.len() <= CHUNK_EVENTS, "a chunk holds 1 to {CHUNK_EVENTS} events");
     let first = events[0].time.wrapping_sub(base.time);
     let unit = UNITS.iter().position(|unit| {
-        first as u64 % *unit as u64 == 0
-            && events.windows(2).all(|pair| pair[1].time.wrapping_sub(pair[0].time) as u64 % *unit as u64 == 0)
+        let whole = |nanos: i64| (nanos as u64).is_multiple_of(*unit as u64);
+        whole(first) && events.windows(2).all(|pair| whole(pair[1].time.wrapping_sub(pair[0].time)))
     });
     let unit = unit.expect("the finest unit divides everything");
     let nanos = UNITS[unit] as u64;
@@ -157,6 +157,7 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
     let nanos = UNITS[(head & 3) as usize] as u64;
     let heads = &mut scratch.heads;
     heads.clear();
+    heads.reserve(count);
     let mut time = base.time;
     for _ in 0..count {
         time = time.wrapping_add(reader.varint()?.wrapping_mul(nanos) as i64);
@@ -198,6 +199,7 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
     table.clear();
     table.push(base.home);
     let length = reader.length()?;
+    table.reserve(length);
     let mut previous = 0u32;
     for _ in 0..length {
         previous = previous.wrapping_add(reader.varint_u32()?);

@@ -290,9 +290,7 @@ fn read_value(reader: &mut Reader<'_>) -> Result<RawValue> {
     let head = reader.varint()?;
     let rest = head >> TAG_BITS;
     Ok(match head & ((1 << TAG_BITS) - 1) {
-        TAG_TERM => {
-            RawValue::Term(u32::try_from(rest).map_err(|_| Error::corrupt("term number wider than 32 bits"))?)
-        }
+        TAG_TERM => RawValue::Term(u32::try_from(rest).map_err(|_| Error::corrupt("term number wider than 32 bits"))?),
         TAG_TEXT => {
             let length = usize::try_from(rest).map_err(|_| Error::corrupt("text longer than memory"))?;
             RawValue::Text(Text::from(reader.text(length)?))

@@ -121,11 +121,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(self) -> Result<()> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::corrupt(format!("{} bytes left over", self.rest.len())))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(Error::corrupt(format!("{} bytes left over", self.rest.len()))) }
     }
 }
 

@@ -163,11 +163,8 @@ impl NameWriter {
         store: &Store,
         batch: &mut Batch,
     ) -> Result<u32> {
-        let (next, last) = if is_customer {
-            (&mut self.next_customer, FIRST_OTHER - 1)
-        } else {
-            (&mut self.next_other, LAST_NUMBER)
-        };
+        let (next, last) =
+            if is_customer { (&mut self.next_customer, FIRST_OTHER - 1) } else { (&mut self.next_other, LAST_NUMBER) };
         let number = *next;
         if number > last {
             return Err(Error::invalid("no number left for another entity"));

@@ -322,7 +322,8 @@ mod tests {
             for (quotes, live) in [(None, false), (None, true), (QUOTES, false), (QUOTES, true)] {
                 let mut line = 1;
                 let mut whole = String::new();
-                for (first_line, text, refused) in pieces(text.as_bytes(), Rules { quotes, live, block_bytes, ..RULES }) {
+                let rules = Rules { quotes, live, block_bytes, ..RULES };
+                for (first_line, text, refused) in pieces(text.as_bytes(), rules) {
                     prop_assert_eq!(first_line, line);
                     whole.push_str(&text);
                     line += text.matches('\n').count() as u64;

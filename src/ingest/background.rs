@@ -98,7 +98,7 @@ fn merge_if_due(engine: &Engine, buried: &Receiver<u32>) -> Result<()> {
     if let Some(run) = run {
         let inputs = view.segments[run].to_vec();
         drop(view);
-        merge_one(engine, inputs)?;
+        merge_one(engine, &inputs)?;
     }
     let mut work = engine.work.lock();
     work.merging = false;
@@ -107,7 +107,7 @@ fn merge_if_due(engine: &Engine, buried: &Receiver<u32>) -> Result<()> {
     Ok(())
 }
 
-fn merge_one(engine: &Engine, inputs: Vec<Arc<Segment>>) -> Result<()> {
+fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
     let number = engine.next_segment.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let mut batch = Batch::default();
     let go_on = || {
@@ -123,7 +123,8 @@ fn merge_one(engine: &Engine, inputs: Vec<Arc<Segment>>) -> Result<()> {
             std::thread::sleep(YIELD);
         }
     };
-    let Some((meta, homes)) = merge(&engine.lookup.store, &engine.lookup.terms, &inputs, number, &mut batch, go_on)? else {
+    let Some((meta, homes)) = merge(&engine.lookup.store, &engine.lookup.terms, inputs, number, &mut batch, go_on)?
+    else {
         return Ok(());
     };
     let merged_away: Vec<u32> = inputs.iter().map(|segment| segment.meta.number).collect();

@@ -369,8 +369,7 @@ impl Committer {
             seals: &view.seals,
         };
         for (candidate, known) in candidates.iter_mut().zip(known) {
-            candidate.suspect =
-                known || self.dedupe.may_be_sealed(&runs, candidate.identity, candidate.known.time)?;
+            candidate.suspect = known || self.dedupe.may_be_sealed(&runs, candidate.identity, candidate.known.time)?;
         }
         Ok(())
     }
@@ -433,10 +432,8 @@ impl Committer {
     fn homes_of(&mut self, candidate: &Candidate, group: &mut Group<'_>) -> Result<SmallVec<[u32; 2]>> {
         let engine = &self.engine;
         let commit = group.staged[group.staged.len() - 1].commit;
-        let presence = Interval::new(
-            Timestamp::from_nanos(candidate.known.time),
-            Timestamp::from_nanos(candidate.known.until),
-        );
+        let presence =
+            Interval::new(Timestamp::from_nanos(candidate.known.time), Timestamp::from_nanos(candidate.known.until));
         let mut placed = |subject: u32| engine.lookup.links.changed(subject, commit);
         self.homes.of(
             candidate.subjects(),

@@ -52,11 +52,18 @@ pub(crate) struct Settings {
 
 /// What the commit thread is asked for.
 pub(crate) enum Request {
-    Commit { prepared: Prepared, reply: Sender<Answer> },
+    Commit {
+        prepared: Prepared,
+        reply: Sender<Answer>,
+    },
     /// Freeze the active segment, so that it is sealed; answered once it is frozen.
-    Freeze { reply: Sender<()> },
+    Freeze {
+        reply: Sender<()>,
+    },
     /// Let go of what was deleted since the last commit.
-    Refresh { reply: Sender<()> },
+    Refresh {
+        reply: Sender<()>,
+    },
 }
 
 /// Work that waits or runs behind the commits.
@@ -226,19 +233,16 @@ impl Threads {
     }
 }
 
-fn start(
-    engine: &Arc<Engine>,
-    numbers: Numbers,
-    frozen: Vec<Arc<Active>>,
-    buried: Receiver<u32>,
-) -> Result<Threads> {
+type ThreadBody = Box<dyn FnOnce(&Arc<Engine>) + Send>;
+
+fn start(engine: &Arc<Engine>, numbers: Numbers, frozen: Vec<Arc<Active>>, buried: Receiver<u32>) -> Result<Threads> {
     let (requests, requested) = bounded(REQUESTS_MAX);
     let (to_seal, sealing) = unbounded();
     for active in frozen {
         to_seal.send(active).expect("the receiver is in scope");
     }
     let mut handles = Vec::new();
-    let mut spawn = |name: &str, body: Box<dyn FnOnce(&Arc<Engine>) + Send>| -> Result<()> {
+    let mut spawn = |name: &str, body: ThreadBody| -> Result<()> {
         let engine = engine.clone();
         let guarded = move || {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&engine)));
@@ -361,7 +365,12 @@ fn replay_row(active: &Active, commit: u64, row: &LogRow, tables: &crate::dictio
             event_homes.push(u32::from_le_bytes(homes.array()?));
         }
         let source = tables.shape(event.shape)?.shape.source;
-        events.push((identity(event.id.as_ref(), event.time, source, packed), event_homes, packed, Counted::of(&event)));
+        events.push((
+            identity(event.id.as_ref(), event.time, source, packed),
+            event_homes,
+            packed,
+            Counted::of(&event),
+        ));
         at += length;
     }
     lengths.finish()?;

@@ -152,12 +152,8 @@ impl Check<'_> {
                 events.clear();
                 let outcome = {
                     let tables = lookup.terms.read();
-                    let reading = Reading {
-                        store: &lookup.store,
-                        layouts: &*tables,
-                        during: Interval::ALL,
-                        wanted: &Everything,
-                    };
+                    let reading =
+                        Reading { store: &lookup.store, layouts: &*tables, during: Interval::ALL, wanted: &Everything };
                     segment.read_home(home, value, &reading, &mut scratch, &mut events)
                 };
                 if let Err(error) = outcome {
@@ -168,7 +164,7 @@ impl Check<'_> {
                 if !segment.homes.contains(home) {
                     self.problem(format!("home {home} is not in the set of segment {number}"));
                 }
-                let resolver = Resolver::new(&lookup);
+                let resolver = Resolver::new(lookup);
                 for event in &events {
                     if let Err(error) = self.event(segment, home, event, &resolver) {
                         self.problem(format!("event of home {home} in segment {number}: {error}"));

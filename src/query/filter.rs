@@ -66,7 +66,7 @@ impl<'a> Bound<'a> {
         let mut verdicts = self.verdicts.borrow_mut();
         let at = shape as usize;
         if verdicts.len() <= at {
-            verdicts.resize(at + 1, Verdict::Unknown);
+            verdicts.resize(self.tables.shapes().len().max(at + 1), Verdict::Unknown);
         }
         if verdicts[at] == Verdict::Unknown {
             verdicts[at] = self.judge(shape);

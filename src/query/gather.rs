@@ -96,10 +96,11 @@ pub(super) fn gather(
     let mut failure = Ok(());
     events.retain(|event| {
         let inside = is_present(event, reach, &window);
-        inside && filter.attributes_fit(event).unwrap_or_else(|error| {
-            failure = Err(error);
-            false
-        })
+        inside
+            && filter.attributes_fit(event).unwrap_or_else(|error| {
+                failure = Err(error);
+                false
+            })
     });
     failure?;
     Ok(events)

@@ -46,12 +46,7 @@ impl StreamItem {
     /// Where in the stream the event stands; see [`crate::StreamQuery::after`].
     pub fn cursor(&self) -> Cursor {
         let name = self.event.name();
-        Cursor(Place {
-            time: name.time.as_nanos(),
-            sequence: self.event.sequence,
-            source: name.source,
-            id: name.id,
-        })
+        Cursor(Place { time: name.time.as_nanos(), sequence: self.event.sequence, source: name.source, id: name.id })
     }
 
     /// The subject through which the event is in the stream; `None` when it happened to the customer

@@ -36,7 +36,7 @@ fn sort_tie(hits: &mut Vec<RawEvent>, from: usize, to: usize, resolver: &Resolve
     let few = to - from <= FEW;
     let mut distinct: Vec<RawEvent> = Vec::with_capacity(to - from);
     for hit in hits.drain(from..to) {
-        if !few || !distinct.iter().any(|kept| *kept == hit) {
+        if !few || !distinct.contains(&hit) {
             distinct.push(hit);
         }
     }

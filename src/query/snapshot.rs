@@ -223,8 +223,7 @@ impl Snapshot {
         for (active, bound) in &self.view.actives {
             active.read_instant(name.time.as_nanos(), *bound, resolver.tables(), &mut candidates)?;
         }
-        let reading =
-            Reading { store: &self.lookup.store, layouts: resolver.tables(), during, wanted: &Everything };
+        let reading = Reading { store: &self.lookup.store, layouts: resolver.tables(), during, wanted: &Everything };
         let mut scratch = Scratch::default();
         for segment in self.view.segments.iter().filter(|segment| segment.overlaps(&during)) {
             let mut events = Vec::new();

@@ -99,9 +99,8 @@ pub(super) fn why(snapshot: &Snapshot, customer: &str, name: &EventName) -> Resu
     let number = snapshot
         .number(&crate::Entity::new(&snapshot.lookup.customer_type, customer))?
         .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no {} `{customer}`", snapshot.lookup.customer_type)))?;
-    let raw = snapshot
-        .find_event(name)?
-        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no event `{name}`")))?;
+    let raw =
+        snapshot.find_event(name)?.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no event `{name}`")))?;
     let event = Resolver::new(&snapshot.lookup).event(&raw)?;
     let present = lasts(&raw);
     let found = paths(snapshot, number, &raw.subjects, &present.into(), MAX_HOPS)?;

@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 
 use crate::codec::record::{SealMeta, Totals};
 use crate::dictionary::{NameReader, Terms};
+use crate::model::Text;
 use crate::segment::active::Active;
 use crate::segment::sealed::Segment;
-use crate::model::Text;
 use crate::store::{Store, StoreSnapshot};
 use crate::topology::LinkCache;
 

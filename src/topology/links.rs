@@ -92,8 +92,10 @@ pub(crate) struct LinkView<'a> {
     cache: &'a LinkCache,
     commit: u64,
     /// What this view was asked for lately; a question asks for the same entities more than once.
-    recent: RefCell<SmallVec<[(u32, Arc<Outgoing>); RECENT_MAX]>>,
+    recent: RefCell<Recent>,
 }
+
+type Recent = SmallVec<[(u32, Arc<Outgoing>); RECENT_MAX]>;
 
 /// Entities that a view remembers.
 const RECENT_MAX: usize = 16;
@@ -158,9 +160,9 @@ impl<'a> LinkView<'a> {
                     break;
                 }
                 let (stated, _) = decode_row(key, value)?;
-                let same = group.last().is_none_or(|last| {
-                    (last.0.relation, last.0.other) == (stated.0.relation, stated.0.other)
-                });
+                let same = group
+                    .last()
+                    .is_none_or(|last| (last.0.relation, last.0.other) == (stated.0.relation, stated.0.other));
                 if !same {
                     effective(&group, &mut |edge| more = more && found(edge));
                     group.clear();

@@ -94,7 +94,7 @@ fn a_clone_of_the_handle_keeps_the_store_open() {
 fn an_absent_store_is_not_found_and_not_made_when_that_was_not_asked_for() {
     let place = scratch();
     let path = place.path().join("absent");
-    let error = Db::open(&path, options(8).create(false)).err().expect("an error");
+    let error = Db::open(&path, options(8).create(false)).expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
     assert!(!path.exists());
     drop(open(&path, 8));

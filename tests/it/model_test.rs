@@ -585,19 +585,20 @@ impl Comparison<'_> {
 
 /// A database and a model with the same history.
 struct Run {
-    place: TempDir,
     db: Option<Db>,
     model: Model,
     history: Vec<Record>,
     queries: Vec<(Query, usize)>,
     remembered: Vec<(Snapshot, Model)>,
+    // Dropped last: whatever holds the store open writes into it.
+    place: TempDir,
 }
 
 impl Run {
     fn start(queries: Vec<(Query, usize)>) -> Run {
         let place = scratch();
         let db = Some(open(place.path(), SEGMENT_EVENTS));
-        Run { place, db, model: Model::default(), history: Vec::new(), queries, remembered: Vec::new() }
+        Run { db, model: Model::default(), history: Vec::new(), queries, remembered: Vec::new(), place }
     }
 
     fn db(&self) -> &Db {
@@ -751,8 +752,8 @@ fn the_database_agrees_with_the_model() {
 #[test]
 fn neither_order_nor_batches_of_arrival_matter() {
     let histories = || {
-        let records = vec(some_record(), 1..70)
-            .prop_flat_map(|records| (Just(records.clone()), Just(records).prop_shuffle()));
+        let records =
+            vec(some_record(), 1..70).prop_flat_map(|records| (Just(records.clone()), Just(records).prop_shuffle()));
         let flushes = vec(any::<bool>(), 1..10);
         (records, vec(1usize..12, 1..10), flushes, vec(some_query(), 1..4))
     };
