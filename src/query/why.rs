@@ -1,6 +1,7 @@
 //! Why an event is in a stream, and why not.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use crate::codec::key::{Side, Statement};
 use crate::codec::raw::FIRST_OTHER;
@@ -111,30 +112,18 @@ pub(super) fn why(snapshot: &Snapshot, customer: &str, name: &EventName) -> Resu
 fn why_not(snapshot: &Snapshot, customer: u32, subjects: &[u32], present: Interval) -> Result<WhyNot> {
     let links = snapshot.links_view();
     let resolver = Resolver::new(&snapshot.lookup);
-    let shortest = |paths: &dyn Fn(u32) -> Result<Vec<NumberPath>>| -> Result<Option<(u32, NumberPath)>> {
-        let mut found: Vec<(u32, NumberPath)> = Vec::new();
-        for &subject in subjects {
-            found.extend(paths(subject)?.into_iter().map(|path| (subject, path)));
-        }
-        Ok(found.into_iter().min_by_key(|(_, path)| path.steps.len()))
-    };
     let always = IntervalSet::all();
     let during = IntervalSet::from(present);
 
-    let timeless = Timeless(&links);
-    let ignoring_time = |subject| crate::topology::paths(&timeless, customer, subject, &always, MAX_HOPS);
-    if let Some((subject, path)) = shortest(&ignoring_time)? {
+    if let Some((subject, path)) = shortest(&Timeless(&links), customer, subjects, &always, 1..=MAX_HOPS)? {
         let (path, blocking) = blocked(&links, path, present)?;
         let blocking = resolver.outgoing_link(blocking.0, &blocking.1)?;
         return Ok(WhyNot::OtherTime { path: resolve(&resolver, &path, subject)?, blocking });
     }
-    let farther = |subject| crate::topology::paths(&links, customer, subject, &during, FAR_HOPS);
-    if let Some((subject, path)) = shortest(&farther)? {
+    if let Some((subject, path)) = shortest(&links, customer, subjects, &during, MAX_HOPS + 1..=FAR_HOPS)? {
         return Ok(WhyNot::MoreHops { hops: path.steps.len() as u32, path: resolve(&resolver, &path, subject)? });
     }
-    let withdrawn = Withdrawn(&links);
-    let with_retracted = |subject| crate::topology::paths(&withdrawn, customer, subject, &during, MAX_HOPS);
-    if let Some((subject, path)) = shortest(&with_retracted)? {
+    if let Some((subject, path)) = shortest(&Withdrawn(&links), customer, subjects, &during, 1..=MAX_HOPS)? {
         // Without regard to time there was no path, so some step stands at no time at all.
         for (from, edge) in &path.steps {
             let mut stands = false;
@@ -147,6 +136,33 @@ fn why_not(snapshot: &Snapshot, customer: u32, subjects: &[u32], present: Interv
         }
     }
     Ok(WhyNot::NoPath)
+}
+
+/// The shortest path to any of `subjects`, of that many links. Of a mesh not all paths are listed, so
+/// the shortest may be missing from a list of long ones: once there is some path, shorter ones are
+/// asked for, the shortest first.
+fn shortest<F: Facts>(
+    facts: &F,
+    customer: u32,
+    subjects: &[u32],
+    during: &IntervalSet,
+    hops: RangeInclusive<u32>,
+) -> Result<Option<(u32, NumberPath)>> {
+    let mut best: Option<(u32, NumberPath)> = None;
+    for &subject in subjects {
+        let some = crate::topology::paths(facts, customer, subject, during, *hops.end())?;
+        let enough = some.iter().map(|path| path.steps.len() as u32).min().unwrap_or(0);
+        for most in *hops.start()..=enough {
+            let found = crate::topology::paths(facts, customer, subject, during, most)?;
+            if let Some(path) = found.into_iter().next() {
+                if best.as_ref().is_none_or(|(_, known)| path.steps.len() < known.steps.len()) {
+                    best = Some((subject, path));
+                }
+                break;
+            }
+        }
+    }
+    Ok(best)
 }
 
 /// Gives each step of a path found without regard to time the validity that is nearest to `present`,

@@ -540,6 +540,25 @@ fn why_not_names_what_blocks() {
     assert!(near.why_not.is_none());
 }
 
+/// A mesh has more paths than are listed; the first ones found there are long.
+#[test]
+fn why_not_names_the_shortest_of_very_many_paths() {
+    const SIDE: i64 = 6;
+    let (_place, db) = store();
+    let node = |x: i64, y: i64| format!("router:{x}/{y}");
+    let inside = |at: i64| (0..SIDE).contains(&at);
+    let places = (0..SIDE).flat_map(|x| (0..SIDE).map(move |y| (x, y)));
+    let neighbours = places.flat_map(|(x, y)| [(x, y + 1), (x + 1, y), (x, y - 1), (x - 1, y)].map(|to| ((x, y), to)));
+    let peers = neighbours
+        .filter(|(_, to)| inside(to.0) && inside(to.1))
+        .map(|(from, to)| link(&node(from.0, from.1), "peers", &node(to.0, to.1)).into());
+    let far = event(5, "far", &node(SIDE - 1, SIDE - 1));
+    commit(&db, peers.chain([link("customer:A", "uses", &node(0, 0)).into(), far.clone().into()]));
+    let why = db.snapshot().why("A", &far.name()).expect("both are known");
+    let Some(WhyNot::MoreHops { hops, path }) = why.why_not else { panic!("{why:?}") };
+    assert_eq!((hops, path.steps.len()), (11, 11), "one to the mesh and ten across it");
+}
+
 #[test]
 fn events_without_subjects_are_stored_and_in_nobodys_stream() {
     let (_place, db) = store();
