@@ -13,7 +13,7 @@ const LOCK_FILE: &str = "ofone.lock";
 /// two handles of one process alike. RocksDB's own lock compares path texts within a process, and
 /// is lost when any descriptor of its file is closed.
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
     directory: PathBuf,
 }
 
@@ -40,7 +40,7 @@ impl DirectoryLock {
         }
         let file = private_file(&lock).map_err(|cause| Error::from(cause).at(place()))?;
         match file.try_lock() {
-            Ok(()) => Ok(DirectoryLock { _file: file, directory }),
+            Ok(()) => Ok(DirectoryLock { file, directory }),
             Err(fs::TryLockError::WouldBlock) => {
                 Err(Error::new(ErrorKind::Busy, "another handle has the store open").at(place()))
             }
@@ -50,6 +50,14 @@ impl DirectoryLock {
 
     pub(super) fn directory(&self) -> &Path {
         &self.directory
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing alone would not do: a process that is being started holds a copy of the descriptor
+        // until it runs its program, and the lock with it.
+        let _ = self.file.unlock();
     }
 }
 

@@ -1,6 +1,8 @@
 //! The promises of the public interface, each by a small example.
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ofone::{
@@ -78,6 +80,24 @@ fn a_second_open_is_busy_however_the_path_is_spelt() {
     for spelling in &spellings {
         assert_eq!(error_kind(spelling), None, "{} opens when nobody has it", spelling.display());
     }
+}
+
+/// A process that is being started holds copies of all open files for a moment, locks included.
+#[test]
+fn a_closed_store_opens_again_while_other_processes_are_started() {
+    let place = scratch();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                Command::new("true").status().ok();
+            }
+        });
+        let kinds: Vec<_> =
+            (0..60).map(|_| Db::open(place.path(), options(8)).err().map(|error| error.kind())).collect();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(kinds, [None; 60]);
+    });
 }
 
 #[test]
