@@ -82,8 +82,13 @@ fi
 missing=
 command -v c++ >/dev/null || missing="$$missing g++"
 libclang=$$(find -L "$${LIBCLANG_PATH:-/usr/lib}" /usr/lib /usr/lib64 /usr/local/lib /opt/homebrew/opt/llvm/lib \
-	/Library/Developer/CommandLineTools/usr/lib -maxdepth 3 -name 'libclang*.so*' -o -name 'libclang.dylib' 2>/dev/null | head -n 1)
+	/Library/Developer/CommandLineTools/usr/lib -maxdepth 3 \
+	'(' -name 'libclang.so*' -o -name 'libclang-[0-9]*.so*' -o -name 'libclang.dylib' ')' 2>/dev/null | head -n 1)
 test -n "$$libclang" || missing="$$missing libclang-dev"
+# The library alone cannot parse: it wants its own stdbool.h, which Debian packs beside it.
+if test -z "$$missing" && command -v apt-get >/dev/null && ! ls /usr/lib/llvm-*/lib/clang/*/include/stdbool.h >/dev/null 2>&1; then
+	missing=" libclang-dev"
+fi
 test -n "$$missing" || exit 0
 if ! command -v apt-get >/dev/null; then
 	echo "RocksDB needs a C++ compiler and libclang to build; please install what matches:$$missing" >&2
