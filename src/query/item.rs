@@ -1,9 +1,11 @@
 //! One event of a stream, with its place and its paths.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
@@ -19,6 +21,8 @@ pub(super) struct StreamContext {
     pub(super) snapshot: Snapshot,
     pub(super) customer: u32,
     pub(super) max_hops: u32,
+    /// When each subject asked for is known to be shared: events of one component come in numbers.
+    pub(super) shared: Mutex<HashMap<u32, IntervalSet>>,
 }
 
 /// An event of a customer's stream.
@@ -57,12 +61,23 @@ impl StreamItem {
 
     /// Whether another customer depended on that subject at the same time.
     ///
-    /// Follows links upwards until it meets a second customer: microseconds for private subjects and
-    /// for busy components, more for long chains.
+    /// Follows links upwards until it meets a second customer, and remembers for the whole stream how
+    /// long that holds: microseconds for private subjects and for busy components, more for long chains.
     pub fn is_shared(&self) -> Result<bool> {
         let Some(&subject) = self.via.and_then(|at| self.subjects.get(usize::from(at))) else { return Ok(false) };
         let context = &self.context;
-        why::has_other_customer(&context.snapshot, subject, context.customer, self.event.time, context.max_hops)
+        let at = self.event.time;
+        let known = context.shared.lock().get(&subject).is_some_and(|shared| shared.contains(at));
+        if known {
+            return Ok(true);
+        }
+        let found = why::shared_during(&context.snapshot, subject, context.customer, at, context.max_hops)?;
+        if let Some(during) = found {
+            let mut shared = context.shared.lock();
+            let all = shared.entry(subject).or_default();
+            *all = all.union(&during.into());
+        }
+        Ok(found.is_some())
     }
 
     /// All minimal paths by which the event is in the stream, shortest first.

@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::codec::raw::RawEvent;
 use crate::error::Result;
-use crate::model::{Interval, Severity, Text, Window};
+use crate::model::{Entity, Interval, Severity, Text, Window};
 use crate::query::filter::{Bound, Filter};
 use crate::query::gather;
 use crate::query::item::{Cursor, StreamContext, StreamItem, lasts, via};
@@ -162,8 +163,12 @@ impl StreamQuery {
         drop(bound);
         drop((resolver, rows));
         let hop_limit_reached = reach.limit_reached && self.max_hops > 0;
-        let context = Arc::new(StreamContext { snapshot, customer, max_hops: self.max_hops });
-        let answer = Answer { context, reach, memo: Memo::default() };
+        let context = Arc::new(StreamContext { snapshot, customer, max_hops: self.max_hops, shared: Mutex::default() });
+        // The one name that is known already.
+        let memo = Memo::default();
+        let entity = Entity { kind: context.snapshot.lookup.customer_type.clone(), id: self.customer };
+        memo.borrow_mut().insert(customer, entity);
+        let answer = Answer { context, reach, memo };
         Ok(Stream { hits: hits.into_iter(), answer: Some(answer), hop_limit_reached })
     }
 }

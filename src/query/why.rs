@@ -1,6 +1,6 @@
 //! Why an event is in a stream, and why not.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use crate::codec::key::{Side, Statement};
@@ -228,35 +228,71 @@ impl Facts for Withdrawn<'_> {
     }
 }
 
-/// Whether a customer other than `customer` depends on `entity` at `at`, over at most `max_hops` links.
-pub(super) fn has_other_customer(
+/// A stretch of time around `at` during which some customer other than `customer` depends on
+/// `entity` over at most `max_hops` links; `None` if none does at `at`.
+///
+/// Depth first, a few dependents at a time: of a busy component nearly any dependent leads to another
+/// customer, and a component can have millions.
+pub(super) fn shared_during(
     snapshot: &Snapshot,
     entity: u32,
     customer: u32,
     at: Timestamp,
     max_hops: u32,
-) -> Result<bool> {
+) -> Result<Option<Interval>> {
+    /// Dependents read of an entity before what lies behind them is looked at.
+    const FEW: usize = 16;
+    struct Climb {
+        entity: u32,
+        hops_left: u32,
+        /// When the links up to `entity` hold together.
+        held: Interval,
+        /// Whether the first dependents were looked at before.
+        rest: bool,
+    }
     let links = snapshot.links_view();
-    let mut seen = HashSet::from([entity]);
-    let mut frontier = vec![entity];
-    let mut other = false;
-    for _ in 0..max_hops {
-        let mut next = Vec::new();
-        for &entity in &frontier {
-            links.edges(entity, Side::Incoming, &mut |edge| {
-                if edge.validity.contains(at) {
-                    other |= edge.other < FIRST_OTHER && edge.other != customer;
-                    if seen.insert(edge.other) {
-                        next.push(edge.other);
-                    }
-                }
-                !other
-            })?;
-            if other {
-                return Ok(true);
+    // With how many hops to spare each entity was met: fewer find nothing that those did not.
+    let mut met: HashMap<u32, u32> = HashMap::new();
+    let mut stack = vec![Climb { entity, hops_left: max_hops, held: Interval::ALL, rest: false }];
+    while let Some(Climb { entity, hops_left, held, rest }) = stack.pop() {
+        if hops_left == 0 {
+            continue;
+        }
+        let (mut passed, mut more) = (0, false);
+        let mut dependents: Vec<Edge> = Vec::new();
+        let mut other = None;
+        links.edges(entity, Side::Incoming, &mut |edge| {
+            if !edge.validity.contains(at) {
+                return true;
+            }
+            passed += 1;
+            if rest && passed <= FEW {
+                return true;
+            }
+            more = !rest && passed > FEW;
+            if more {
+                return false;
+            }
+            if edge.other < FIRST_OTHER && edge.other != customer {
+                other = Some(edge.validity);
+            }
+            dependents.push(edge);
+            other.is_none()
+        })?;
+        if let Some(validity) = other {
+            return Ok(Some(held.intersect(&validity)));
+        }
+        if more {
+            stack.push(Climb { entity, hops_left, held, rest: true });
+        }
+        for edge in dependents {
+            let spare = hops_left - 1;
+            if met.get(&edge.other).is_none_or(|&known| known < spare) {
+                met.insert(edge.other, spare);
+                let held = held.intersect(&edge.validity);
+                stack.push(Climb { entity: edge.other, hops_left: spare, held, rest: false });
             }
         }
-        frontier = next;
     }
-    Ok(false)
+    Ok(None)
 }

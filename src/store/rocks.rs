@@ -50,7 +50,7 @@ impl Store {
         }
         fs::create_dir(&staging)?;
 
-        let cache = Cache::new_lru_cache(sizes.block_bytes);
+        let cache = Cache::new_hyper_clock_cache(sizes.block_bytes, 0);
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);

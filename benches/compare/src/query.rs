@@ -68,6 +68,7 @@ pub fn run(args: &Args) -> Result {
     let rounds: usize = args.number("rounds")?.unwrap_or(3);
     let options = args.store_options()?.create(false);
     let column = args.text("name").unwrap_or("ofone");
+    let only = args.text("only").map(str::to_owned);
     args.finish()?;
     let meta = Meta::read(&scale_dir)?;
     let names = Names::new(&meta);
@@ -86,7 +87,7 @@ pub fn run(args: &Args) -> Result {
     println!("|---|---|---|---|---|---|---|");
 
     let queries = [("Q1", &parameters.q1), ("Q1heavy", &parameters.q1h), ("Q2", &parameters.q2)];
-    for (name, list) in queries {
+    for (name, list) in queries.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
         let mut side_by_side = SideBySide { db: &db, sqlite: &mut sqlite, names: &names, meta: &meta };
         let mut first = Took::default();
         let digests = side_by_side.check(list, &mut first)?;
