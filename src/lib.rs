@@ -61,6 +61,8 @@ mod store;
 mod dictionary;
 mod topology;
 
+mod index;
+
 mod segment;
 
 mod ingest;

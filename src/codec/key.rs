@@ -84,6 +84,28 @@ pub(crate) fn dedupe(seal: u32, table: u8, part: u32) -> [u8; 9] {
     key
 }
 
+/// `index` table of entity books.
+pub(crate) const BOOK: u8 = b'b';
+/// `index` table of pages.
+pub(crate) const PAGE: u8 = b'p';
+
+/// `index`: segment, upper half of the homes, table, then the first entity of a part of a book or the
+/// word number of a page's kind.
+pub(crate) fn index(segment: u32, slab: u16, table: u8, number: u32) -> [u8; 11] {
+    let mut key = [0; 11];
+    key[..4].copy_from_slice(&segment.to_be_bytes());
+    key[4..6].copy_from_slice(&slab.to_be_bytes());
+    key[6] = table;
+    key[7..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Segment, slab, table, number.
+pub(crate) fn parse_index(key: &[u8]) -> Result<(u32, u16, u8, u32)> {
+    let key: &[u8; 11] = key.try_into().map_err(|_| wrong("index"))?;
+    Ok((u32_at(key, 0), u16::from_be_bytes([key[4], key[5]]), key[6], u32_at(key, 7)))
+}
+
 /// What a row of the `links` family tells about its entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

@@ -72,6 +72,16 @@ pub(crate) struct Shape {
     pub(crate) layout: Layout,
 }
 
+/// How the index of a segment divides time; see `codec::calendar`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Span {
+    /// Times before and behind which few events lie.
+    pub(crate) low: i64,
+    pub(crate) high: i64,
+    /// Level of the calendar.
+    pub(crate) level: u8,
+}
+
 /// A sealed segment.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct SegmentMeta {
@@ -86,6 +96,7 @@ pub(crate) struct SegmentMeta {
     pub(crate) until: i64,
     pub(crate) first_commit: u64,
     pub(crate) last_commit: u64,
+    pub(crate) span: Span,
 }
 
 /// One seal: what the dedupe tables of its events cover.

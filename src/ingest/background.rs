@@ -152,6 +152,7 @@ fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
 /// Drops the rows of a segment that no view holds any more.
 fn bury(engine: &Engine, segment: u32) -> Result<()> {
     drop_number(&engine.lookup.store, Family::Rows, segment)?;
+    drop_number(&engine.lookup.store, Family::Index, segment)?;
     engine.write_manifest(Batch::default(), |manifest, _| manifest.garbage.retain(|&other| other != segment))?;
     Ok(())
 }
@@ -159,5 +160,5 @@ fn bury(engine: &Engine, segment: u32) -> Result<()> {
 /// Drops all keys of a family that begin with a segment or seal number.
 pub(super) fn drop_number(store: &Store, family: Family, number: u32) -> Result<()> {
     // Whole files that end at the bound go too, so the bound must not be the next number's first key.
-    store.drop_range(family, &key::row(number, 0), &key::chunk(number, u32::MAX, u32::MAX))
+    store.drop_range(family, &number.to_be_bytes(), &key::chunk(number, u32::MAX, u32::MAX))
 }

@@ -32,7 +32,7 @@ use crate::store::{Batch as StoreBatch, CacheSizes, Family, Store, StoreSnapshot
 use crate::topology::LinkCache;
 
 /// Version of the layout of bytes on disk; see docs/format.md.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Memory of the cache of links.
 const LINK_CACHE_BYTES: usize = 64 << 20;
 /// Requests that may wait for the commit thread.
@@ -282,7 +282,7 @@ fn open_header(store: &Store, settings: &Settings) -> Result<Header> {
 fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<()> {
     let segments: HashSet<u32> = manifest.segments.iter().map(|segment| segment.number).collect();
     let seals: HashSet<u32> = manifest.seals.iter().map(|seal| seal.number).collect();
-    for (family, listed) in [(Family::Rows, segments), (Family::Dedupe, seals)] {
+    for (family, listed) in [(Family::Rows, &segments), (Family::Index, &segments), (Family::Dedupe, &seals)] {
         for number in numbers_of(store, family)? {
             if !listed.contains(&number) {
                 background::drop_number(store, family, number)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+use crate::codec::calendar::Calendar;
 use crate::codec::chunk::{Everything, Scratch};
 use crate::codec::key;
 use crate::codec::raw::RawEvent;
@@ -56,8 +57,10 @@ pub(crate) fn merge(
     const ASK_EVERY: u32 = 1024;
     let first = inputs.iter().map(|segment| segment.meta.first).min().expect("a merge has inputs");
     let first_commit = inputs.iter().map(|segment| segment.meta.first_commit).min().expect("a merge has inputs");
-    let rows = store.table_writer(Family::Rows, &format!("rows-{number}"))?;
-    let mut writer = RowWriter::new(rows, number, first, first_commit);
+    let low = inputs.iter().map(|segment| segment.meta.span.low).min().expect("a merge has inputs");
+    let high = inputs.iter().map(|segment| segment.meta.span.high).max().expect("a merge has inputs");
+    let span = Calendar::span(low, high);
+    let mut writer = RowWriter::new(store, terms, number, (first, first_commit), span)?;
     let mut sources = inputs.iter().map(|segment| Source::open(store, segment)).collect::<Result<Vec<_>>>()?;
     let mut events: Vec<RawEvent> = Vec::new();
     let mut scratch = Scratch::default();
@@ -77,23 +80,24 @@ pub(crate) fn merge(
         writer.home(home, &events)?;
     }
     drop(sources);
-    let (files, homes, rows) = writer.finish()?;
+    let mut written = writer.finish()?;
     let expected: u64 = inputs.iter().map(|segment| segment.meta.rows).sum();
-    if rows != expected {
-        return Err(Error::corrupt(format!("segments of {expected} rows held {rows}")).at("merge"));
+    if written.count != expected {
+        return Err(Error::corrupt(format!("segments of {expected} rows held {}", written.count)).at("merge"));
     }
-    store.ingest(Family::Rows, files)?;
-    put_homes(store, batch, number, &homes);
+    written.ingest(store)?;
+    put_homes(store, batch, number, &written.homes);
     let segment = SegmentMeta {
         number,
         level: inputs.iter().map(|segment| segment.meta.level).max().expect("a merge has inputs") + 1,
-        rows,
+        rows: written.count,
         first,
         until: inputs.iter().map(|segment| segment.meta.until).max().expect("a merge has inputs"),
         first_commit,
         last_commit: inputs.iter().map(|segment| segment.meta.last_commit).max().expect("a merge has inputs"),
+        span,
     };
-    Ok(Some((segment, homes)))
+    Ok(Some((segment, written.homes)))
 }
 
 /// One input, walked home by home.

@@ -4,7 +4,8 @@ use roaring::RoaringBitmap;
 
 use crate::codec::filter::{self, FilterPart};
 use crate::codec::key;
-use crate::codec::record::{self, SealMeta, SegmentMeta};
+use crate::codec::calendar::Calendar;
+use crate::codec::record::{self, SealMeta, SegmentMeta, Span};
 use crate::dictionary::Terms;
 use crate::error::Result;
 use crate::segment::active::{Active, Inner};
@@ -45,8 +46,8 @@ pub(crate) fn seal(store: &Store, terms: &Terms, active: &Active) -> Result<Seal
     let mut entries = inner.entries();
     // Arrival order decides ties, so that the same segment always gives the same bytes.
     entries.sort_unstable();
-    let rows = store.table_writer(Family::Rows, &format!("rows-{number}"))?;
-    let mut writer = RowWriter::new(rows, number, inner.totals().first, first_commit);
+    let span = span_of(&entries);
+    let mut writer = RowWriter::new(store, terms, number, (inner.totals().first, first_commit), span)?;
     let mut events = Vec::new();
     let mut touched = 0;
     for (at, of_home) in chunks_with_offsets(&entries) {
@@ -65,21 +66,32 @@ pub(crate) fn seal(store: &Store, terms: &Terms, active: &Active) -> Result<Seal
         }
         writer.home(of_home[0].0, &events)?;
     }
-    let (files, homes, rows) = writer.finish()?;
-    store.ingest(Family::Rows, files)?;
+    let mut written = writer.finish()?;
+    written.ingest(store)?;
     let seal = write_dedupe(store, terms, number, &inner, &entries)?;
-    put_homes(store, &mut batch, number, &homes);
+    put_homes(store, &mut batch, number, &written.homes);
 
     let segment = SegmentMeta {
         number,
         level: 0,
-        rows,
+        rows: written.count,
         first: inner.totals().first,
         until: inner.until(),
         first_commit,
         last_commit,
+        span,
     };
-    Ok(Sealed { segment: Some(segment), seal: Some(seal), homes, batch })
+    Ok(Sealed { segment: Some(segment), seal: Some(seal), homes: written.homes, batch })
+}
+
+/// The span of time between whose ends all but one in a hundred of the events lie, about.
+fn span_of(entries: &[(u32, i64, u32)]) -> Span {
+    const SAMPLE: usize = 4096;
+    let step = entries.len().div_ceil(SAMPLE).max(1);
+    let mut times: Vec<i64> = entries.iter().step_by(step).map(|entry| entry.1).collect();
+    times.sort_unstable();
+    let at = |part: usize| times[(times.len() - 1) * part / 200];
+    Calendar::span(at(1), at(199))
 }
 
 /// Runs of one home, each with its offset.

@@ -22,6 +22,8 @@ pub(crate) enum Family {
     Rows,
     /// Filters and identity indexes: written by seals as whole files.
     Dedupe,
+    /// Who had which kind of event when: written by seals and merges as whole files.
+    Index,
 }
 
 struct Definition {
@@ -38,9 +40,9 @@ const MIB: usize = 1 << 20;
 
 /// In the order of the enum. `log` has a buffer as large as a segment's rows, so that most of it is
 /// trimmed before it is ever flushed; `rows` compress well in larger blocks; `dedupe` is random bits.
-const DEFINITIONS: [Definition; 8] = {
+const DEFINITIONS: [Definition; 9] = {
     use DBCompressionType::{Lz4, None as Plain, Zstd};
-    use Family::{Dedupe, Links, Log, Meta, Names, Numbers, Rows, Terms};
+    use Family::{Dedupe, Index, Links, Log, Meta, Names, Numbers, Rows, Terms};
     const fn define(
         family: Family,
         name: &'static str,
@@ -60,6 +62,7 @@ const DEFINITIONS: [Definition; 8] = {
         define(Links, "links", 8 << 10, Zstd, Some(10.0), 32 * MIB),
         define(Rows, "rows", 16 << 10, Zstd, None, 4 * MIB),
         define(Dedupe, "dedupe", 16 << 10, Plain, None, 4 * MIB),
+        define(Index, "index", 16 << 10, Plain, None, 4 * MIB),
     ]
 };
 

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 const LINE_MAX: usize = 120;
 
 /// The floors, bottom up. A file sees the floors below it and its own folder.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["error"],
     &["model"],
     &["codec", "expr", "import"],
     &["store"],
     &["dictionary", "topology"],
+    &["index"],
     &["segment"],
     &["ingest", "query"],
     &["export", "db"],

@@ -1,0 +1,506 @@
+//! A page of the index: the events of one kind under 65,536 neighbouring homes of one segment.
+//!
+//! The narrow fields of each event stand in columns, block of time by block, ordered by home: enough
+//! to tell who had such an event and when, without reading a row. What a page does not hold (values,
+//! other entities, rare texts) makes a question ask the row.
+
+use smallvec::SmallVec;
+
+use crate::codec::raw;
+use crate::codec::varint::{self, Reader};
+use crate::error::{Error, Result};
+
+/// Homes of one page: those whose numbers share their upper half.
+pub(crate) const PAGE_HOMES: usize = 1 << 16;
+/// Words of a set of the homes of one page.
+pub(crate) const HOME_WORDS: usize = PAGE_HOMES / 64;
+/// Texts of one attribute that a page numbers; of one with more it says nothing.
+pub(crate) const ATTRIBUTE_TEXTS_MAX: usize = 255;
+/// Bytes behind the last section, so that eight can be read at once anywhere.
+const PADDING: usize = 8;
+
+/// Homes as u16, one an event.
+const HOMES_RAW: u8 = 0;
+/// Homes as differences of a byte each; 255 adds 255 and goes on.
+const HOMES_GAPS: u8 = 1;
+/// Homes as a set of bits, and a bit an event that is set where a home begins.
+const HOMES_SET: u8 = 2;
+
+/// What the events of one page have in common with some of its others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Class {
+    pub(crate) shape: u32,
+    pub(crate) severity: u8,
+}
+
+/// An attribute that a page has a column of: its scope, and the numbers of its texts, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attribute {
+    pub(crate) scope: u32,
+    pub(crate) texts: Vec<u32>,
+}
+
+/// The events of one block, to encode: ordered by home, columns of one length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BlockEvents {
+    pub(crate) number: i64,
+    /// Lower halves of the homes.
+    pub(crate) homes: Vec<u16>,
+    /// Ticks since the block began.
+    pub(crate) ticks: Vec<u16>,
+    /// Places in the page's classes.
+    pub(crate) classes: Vec<u16>,
+    /// For each attribute of the page: 0 for a text that is not numbered or not there, else its
+    /// place among the texts plus one.
+    pub(crate) attributes: Vec<Vec<u8>>,
+    /// In a page with lasting events: the length of each in ticks, by [`length_code`].
+    pub(crate) lengths: Vec<u8>,
+    /// Ticks from the beginning of the block to the end of its last presence.
+    pub(crate) until: u64,
+}
+
+/// The code of a length of `ticks`: exact below 8, then eight steps to each doubling, rounded down.
+pub(crate) fn length_code(ticks: u64) -> u8 {
+    if ticks < 8 {
+        return ticks as u8;
+    }
+    let power = 63 - ticks.leading_zeros();
+    let code = (power - 2) * 8 + ((ticks >> (power - 3)) & 7) as u32;
+    code.min(255) as u8
+}
+
+/// The lengths in ticks that have this code: from the first up to, not including, the second.
+pub(crate) fn length_bounds(code: u8) -> (u64, u64) {
+    let lower = |code: u32| match code {
+        0..8 => u64::from(code),
+        _ => (8 + u64::from(code & 7)) << (code / 8 - 1),
+    };
+    (lower(code.into()), if code == 255 { u64::MAX } else { lower(u32::from(code) + 1) })
+}
+
+/// Bits that tell `count` things apart.
+fn width(count: usize) -> u32 {
+    usize::BITS - count.saturating_sub(1).leading_zeros()
+}
+
+/// Appends the page.
+pub(crate) fn encode(classes: &[Class], attributes: &[Attribute], blocks: &[BlockEvents], out: &mut Vec<u8>) {
+    varint::put(out, classes.len() as u64);
+    for class in classes {
+        varint::put(out, u64::from(class.shape));
+        out.push(class.severity);
+    }
+    varint::put(out, attributes.len() as u64);
+    for attribute in attributes {
+        varint::put(out, u64::from(attribute.scope));
+        varint::put(out, attribute.texts.len() as u64);
+        attribute.texts.iter().for_each(|&text| varint::put(out, u64::from(text)));
+    }
+    let lasting = blocks.iter().any(|block| !block.lengths.is_empty());
+    varint::put(out, (blocks.len() as u64) << 1 | u64::from(lasting));
+    let mut sections = Vec::new();
+    let mut previous = 0i64;
+    for block in blocks {
+        let from = sections.len();
+        encode_homes(&block.homes, &mut sections);
+        block.ticks.iter().for_each(|ticks| sections.extend_from_slice(&ticks.to_le_bytes()));
+        pack(block.classes.iter().map(|&class| u64::from(class)), width(classes.len()), &mut sections);
+        for (codes, attribute) in block.attributes.iter().zip(attributes) {
+            pack(codes.iter().map(|&code| u64::from(code)), width(attribute.texts.len() + 1), &mut sections);
+        }
+        sections.extend_from_slice(&block.lengths);
+        varint::put_signed(out, block.number.wrapping_sub(previous));
+        previous = block.number;
+        varint::put(out, block.homes.len() as u64);
+        varint::put(out, (sections.len() - from) as u64);
+        if lasting {
+            varint::put(out, block.until);
+        }
+    }
+    out.extend_from_slice(&sections);
+    out.extend_from_slice(&[0; PADDING]);
+}
+
+fn encode_homes(homes: &[u16], out: &mut Vec<u8>) {
+    let escapes: usize = homes.windows(2).map(|pair| usize::from(pair[1] - pair[0]) / 255).sum();
+    let gaps = homes.len() + escapes + usize::from(homes[0]) / 255;
+    let set = PAGE_HOMES / 8 + homes.len().div_ceil(8);
+    if 2 * homes.len() <= gaps.min(set) {
+        out.push(HOMES_RAW);
+        homes.iter().for_each(|home| out.extend_from_slice(&home.to_le_bytes()));
+    } else if gaps <= set {
+        out.push(HOMES_GAPS);
+        varint::put(out, gaps as u64);
+        let mut previous = 0;
+        for &home in homes {
+            let gap = home - previous;
+            out.extend(std::iter::repeat_n(255, usize::from(gap / 255)));
+            out.push((gap % 255) as u8);
+            previous = home;
+        }
+    } else {
+        out.push(HOMES_SET);
+        let from = out.len();
+        out.resize(from + set, 0);
+        let (bits, begins) = out[from..].split_at_mut(PAGE_HOMES / 8);
+        let mut previous = None;
+        for (at, &home) in homes.iter().enumerate() {
+            bits[usize::from(home) / 8] |= 1 << (home % 8);
+            begins[at / 8] |= u8::from(previous != Some(home)) << (at % 8);
+            previous = Some(home);
+        }
+    }
+}
+
+/// Appends numbers of `width` bits each, lowest first, to whole bytes.
+fn pack(numbers: impl Iterator<Item = u64>, width: u32, out: &mut Vec<u8>) {
+    if width == 0 {
+        return;
+    }
+    let (mut word, mut bits) = (0u64, 0);
+    for number in numbers {
+        word |= number << bits;
+        bits += width;
+        while bits >= 8 {
+            out.push(word as u8);
+            word >>= 8;
+            bits -= 8;
+        }
+    }
+    if bits > 0 {
+        out.push(word as u8);
+    }
+}
+
+/// Numbers of a few bits each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packed<'a> {
+    /// From the first number on, with eight bytes behind the last.
+    bytes: &'a [u8],
+    width: u32,
+}
+
+impl Packed<'_> {
+    /// The number at `at`, which must be within the block.
+    #[inline]
+    pub(crate) fn get(&self, at: usize) -> u32 {
+        let bit = at * self.width as usize;
+        let word = self.bytes[bit / 8..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        (word >> (bit % 8)) as u32 & ((1 << self.width) - 1)
+    }
+
+    /// Whether all numbers are 0.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.width == 0
+    }
+}
+
+/// The homes of a block, in one of three forms.
+#[derive(Clone, Copy, Debug)]
+enum Homes<'a> {
+    Raw(&'a [u8]),
+    Gaps(&'a [u8]),
+    Set { bits: &'a [u8], begins: &'a [u8] },
+}
+
+/// A page, taken apart but not unpacked.
+#[derive(Debug)]
+pub(crate) struct Page<'a> {
+    pub(crate) classes: Vec<Class>,
+    pub(crate) attributes: SmallVec<[Attribute; 2]>,
+    /// By ascending number.
+    pub(crate) blocks: SmallVec<[Block<'a>; 8]>,
+    pub(crate) lasting: bool,
+}
+
+/// The events of one block, in columns, ordered by home.
+#[derive(Debug)]
+pub(crate) struct Block<'a> {
+    pub(crate) number: i64,
+    /// Ticks from the beginning of the block to the end of its last presence; 0 where nothing lasts.
+    pub(crate) until: u64,
+    count: usize,
+    homes: Homes<'a>,
+    ticks: &'a [u8],
+    pub(crate) classes: Packed<'a>,
+    pub(crate) attributes: SmallVec<[Packed<'a>; 2]>,
+    lengths: &'a [u8],
+}
+
+impl<'a> Page<'a> {
+    /// # Errors
+    /// `Corrupt` for bytes that [`encode`] cannot have written, as far as shapes and lengths tell.
+    /// Homes and codes are checked where they are used.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Page<'a>> {
+        let mut reader = Reader::new(bytes);
+        let count = reader.length()?;
+        let mut classes = Vec::with_capacity(count);
+        for _ in 0..count {
+            classes.push(Class { shape: reader.varint_u32()?, severity: raw::severity(reader.byte()?)? });
+        }
+        let count = reader.length()?;
+        let mut attributes: SmallVec<[Attribute; 2]> = SmallVec::new();
+        for _ in 0..count {
+            let scope = reader.varint_u32()?;
+            let texts = reader.length()?;
+            if texts > ATTRIBUTE_TEXTS_MAX {
+                return Err(Error::corrupt(format!("page with {texts} texts of an attribute")));
+            }
+            let texts = (0..texts).map(|_| reader.varint_u32()).collect::<Result<_>>()?;
+            attributes.push(Attribute { scope, texts });
+        }
+        let head = reader.varint()?;
+        let (count, lasting) = ((head >> 1) as usize, head & 1 != 0);
+        if count > reader.remaining() {
+            return Err(Error::corrupt(format!("page of {count} blocks")));
+        }
+        let mut heads: SmallVec<[(i64, usize, usize, u64); 32]> = SmallVec::with_capacity(count);
+        let mut number = 0i64;
+        for at in 0..count {
+            let step = reader.signed()?;
+            if at > 0 && step <= 0 {
+                return Err(Error::corrupt("blocks of a page out of order"));
+            }
+            number = number.wrapping_add(step);
+            let (events, bytes) = (reader.length()?, reader.length()?);
+            heads.push((number, events, bytes, if lasting { reader.varint()? } else { 0 }));
+        }
+        let mut rest = reader.bytes(reader.remaining())?;
+        let mut blocks = SmallVec::with_capacity(count);
+        for (number, count, length, until) in heads {
+            if count == 0 || length + PADDING > rest.len() {
+                return Err(Error::corrupt("block of a page ends too early"));
+            }
+            let section = Section { bytes: &rest[..length + PADDING], classes: classes.len(), lasting };
+            blocks.push(section.block(number, count, until, &attributes)?);
+            rest = &rest[length..];
+        }
+        if rest.len() != PADDING {
+            return Err(Error::corrupt(format!("{} bytes behind a page", rest.len())));
+        }
+        Ok(Page { classes, attributes, blocks, lasting })
+    }
+}
+
+/// The bytes of one block with the padding or the next block behind them.
+struct Section<'a> {
+    bytes: &'a [u8],
+    classes: usize,
+    lasting: bool,
+}
+
+impl<'a> Section<'a> {
+    fn block(&self, number: i64, count: usize, until: u64, attributes: &[Attribute]) -> Result<Block<'a>> {
+        let mut reader = Reader::new(self.bytes);
+        let homes = match reader.byte()? {
+            HOMES_RAW => Homes::Raw(reader.bytes(count.saturating_mul(2))?),
+            HOMES_GAPS => {
+                let length = reader.length()?;
+                Homes::Gaps(reader.bytes(length)?)
+            }
+            HOMES_SET => Homes::Set { bits: reader.bytes(PAGE_HOMES / 8)?, begins: reader.bytes(count.div_ceil(8))? },
+            form => return Err(Error::corrupt(format!("homes of unknown form {form}"))),
+        };
+        let ticks = reader.bytes(count.saturating_mul(2))?;
+        let mut packed = |width: u32| -> Result<Packed<'a>> {
+            let from = self.bytes.len() - reader.remaining();
+            reader.bytes(count.saturating_mul(width as usize).div_ceil(8))?;
+            Ok(Packed { bytes: &self.bytes[from..], width })
+        };
+        let classes = packed(width(self.classes))?;
+        let attributes =
+            attributes.iter().map(|known| packed(width(known.texts.len() + 1))).collect::<Result<SmallVec<_>>>()?;
+        let lengths = reader.bytes(if self.lasting { count } else { 0 })?;
+        if reader.remaining() != PADDING {
+            return Err(Error::corrupt("columns of a block do not fill it"));
+        }
+        Ok(Block { number, until, count, homes, ticks, classes, attributes, lengths })
+    }
+}
+
+impl Block<'_> {
+    /// The number of events.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The tick of the event at `at`.
+    #[inline]
+    pub(crate) fn tick(&self, at: usize) -> u16 {
+        u16::from_le_bytes([self.ticks[2 * at], self.ticks[2 * at + 1]])
+    }
+
+    /// The ticks of all events.
+    pub(crate) fn ticks(&self) -> impl ExactSizeIterator<Item = u16> + '_ {
+        self.ticks.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+    }
+
+    /// The length of the event at `at` in ticks: at least the first, less than the second.
+    pub(crate) fn length(&self, at: usize) -> (u64, u64) {
+        self.lengths.get(at).map_or((0, 1), |&code| length_bounds(code))
+    }
+
+    /// Calls `seen` with the place and the home of each event, in order.
+    ///
+    /// # Errors
+    /// `Corrupt` when there are more or fewer homes than events.
+    #[inline]
+    pub(crate) fn homes(&self, mut seen: impl FnMut(usize, u16)) -> Result<()> {
+        match self.homes {
+            Homes::Raw(bytes) => {
+                for (at, pair) in bytes.chunks_exact(2).enumerate() {
+                    seen(at, u16::from_le_bytes([pair[0], pair[1]]));
+                }
+            }
+            Homes::Gaps(gaps) => {
+                let (mut at, mut home) = (0, 0u16);
+                for &gap in gaps {
+                    home = home.wrapping_add(u16::from(gap));
+                    if gap != 255 {
+                        if at == self.count {
+                            return Err(Error::corrupt("block with more homes than events"));
+                        }
+                        seen(at, home);
+                        at += 1;
+                    }
+                }
+                if at != self.count {
+                    return Err(Error::corrupt("block with fewer homes than events"));
+                }
+            }
+            Homes::Set { bits, begins } => {
+                let mut words = bits.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight")));
+                let (mut word, mut base, mut home) = (words.next().unwrap_or(0), 0u32, 0u16);
+                for at in 0..self.count {
+                    if begins[at / 8] >> (at % 8) & 1 != 0 {
+                        while word == 0 {
+                            word = words.next().ok_or_else(|| Error::corrupt("block with more homes than bits"))?;
+                            base += 64;
+                        }
+                        home = (base + word.trailing_zeros()) as u16;
+                        word &= word - 1;
+                    }
+                    seen(at, home);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds every home to `set`.
+    pub(crate) fn add_homes(&self, set: &mut [u64; HOME_WORDS]) -> Result<()> {
+        match self.homes {
+            Homes::Set { bits, .. } => {
+                for (word, bits) in set.iter_mut().zip(bits.chunks_exact(8)) {
+                    *word |= u64::from_le_bytes(bits.try_into().expect("eight bytes"));
+                }
+                Ok(())
+            }
+            _ => self.homes(|_, home| set[usize::from(home) / 64] |= 1 << (home % 64)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Row = (u16, u16, u16, u8, u8);
+
+    fn block(number: i64, mut rows: Vec<Row>, lasting: bool) -> BlockEvents {
+        rows.sort_unstable();
+        BlockEvents {
+            number,
+            homes: rows.iter().map(|row| row.0).collect(),
+            ticks: rows.iter().map(|row| row.1).collect(),
+            classes: rows.iter().map(|row| row.2).collect(),
+            attributes: vec![rows.iter().map(|row| row.3).collect()],
+            lengths: if lasting { rows.iter().map(|row| row.4).collect() } else { Vec::new() },
+            until: if lasting { 7 } else { 0 },
+        }
+    }
+
+    fn back(block: &Block<'_>) -> BlockEvents {
+        let mut homes = Vec::new();
+        block.homes(|at, home| {
+            assert_eq!(at, homes.len());
+            homes.push(home);
+        })
+        .unwrap();
+        let mut set = [0; HOME_WORDS];
+        block.add_homes(&mut set).unwrap();
+        for home in 0..=u16::MAX {
+            let inside = set[usize::from(home) / 64] >> (home % 64) & 1 != 0;
+            assert_eq!(inside, homes.binary_search(&home).is_ok());
+        }
+        let of = |packed: &Packed<'_>| (0..block.len()).map(|at| packed.get(at)).collect::<Vec<u32>>();
+        BlockEvents {
+            number: block.number,
+            homes,
+            ticks: block.ticks().collect(),
+            classes: of(&block.classes).into_iter().map(|code| code as u16).collect(),
+            attributes: block.attributes.iter().map(|p| of(p).into_iter().map(|code| code as u8).collect()).collect(),
+            lengths: block.lengths.to_vec(),
+            until: block.until,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn pages_survive(
+            few in proptest::collection::vec((any::<u16>(), any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 1..50),
+            many in proptest::collection::vec((0u16..3000, any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 400..900),
+            all in proptest::collection::vec((any::<u16>(), any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 9000..16_000),
+            lasting: bool,
+            number in -1000i64..1000,
+        ) {
+            let classes: Vec<Class> = (0..11).map(|n| Class { shape: n * 3, severity: n as u8 }).collect();
+            let attributes = [Attribute { scope: 9, texts: vec![2, 7, 8] }];
+            let blocks = [block(number, few, lasting), block(number + 1, many, lasting), block(number + 9, all, lasting)];
+            let mut bytes = Vec::new();
+            encode(&classes, &attributes, &blocks, &mut bytes);
+            let page = Page::decode(&bytes).unwrap();
+            prop_assert_eq!(&page.classes, &classes);
+            prop_assert_eq!(page.attributes.as_slice(), &attributes);
+            prop_assert_eq!(page.lasting, lasting);
+            for (read, written) in page.blocks.iter().zip(&blocks) {
+                prop_assert_eq!(&back(read), written);
+            }
+        }
+
+        #[test]
+        fn arbitrary_pages_never_panic(mut bytes: Vec<u8>, flips in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
+            let classes = [Class { shape: 1, severity: 2 }, Class { shape: 4, severity: 2 }];
+            let attributes = [Attribute { scope: 9, texts: vec![2, 7] }];
+            let whole = block(3, vec![(1, 2, 0, 1, 0), (300, 2, 1, 2, 0), (301, 9, 1, 0, 0)], false);
+            for damaged in [false, true] {
+                if damaged {
+                    bytes.clear();
+                    encode(&classes, &attributes, std::slice::from_ref(&whole), &mut bytes);
+                    for (at, value) in &flips {
+                        let at = at % bytes.len();
+                        bytes[at] = *value;
+                    }
+                }
+                let Ok(page) = Page::decode(&bytes) else { continue };
+                for block in &page.blocks {
+                    let _ = block.homes(|at, _| {
+                        block.tick(at);
+                        block.classes.get(at);
+                        block.attributes.iter().for_each(|codes| drop(codes.get(at)));
+                    });
+                }
+            }
+        }
+
+        #[test]
+        fn a_length_lies_within_the_bounds_of_its_code(ticks: u64, shift in 0u32..64) {
+            let ticks = ticks >> shift;
+            let (from, to) = length_bounds(length_code(ticks));
+            prop_assert!(from <= ticks && (ticks < to || to == u64::MAX), "{} in {}..{}", ticks, from, to);
+            prop_assert!(to == u64::MAX || to - from <= 1 + from / 8);
+        }
+    }
+}
