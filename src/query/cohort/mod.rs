@@ -55,8 +55,8 @@ impl Snapshot {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn who(&self, expr: Expr) -> WhoQuery {
-        WhoQuery::new(self.clone(), expr)
+    pub fn who(&self, expr: impl Into<Expr>) -> WhoQuery {
+        WhoQuery::new(self.clone(), expr.into())
     }
 
     /// The cohorts that are saved, by name.

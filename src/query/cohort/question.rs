@@ -3,7 +3,7 @@
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
-use crate::expr::{Did, Expr, Moment, Period, Predicate, Seq, Ties};
+use crate::expr::{Did, Expr, Predicate, Seq, Ties};
 use crate::model::{Entity, Timestamp, Window};
 use crate::query::cohort::judge::Judge;
 use crate::query::cohort::needs::{Looks, Needs};
@@ -83,9 +83,10 @@ pub(crate) struct Question {
 
 impl Question {
     /// # Errors
-    /// `NotFound` for a saved cohort that is not there; `Invalid` for a sequence without steps or with
-    /// more than 64; errors of the store.
+    /// `NotFound` for a saved cohort that is not there; `Invalid` for an expression that breaks the rules of
+    /// [`Expr::check`] or has a sequence of more than 64 steps; errors of the store.
     pub(crate) fn bind(snapshot: &Snapshot, expr: &Expr, now: Timestamp) -> Result<Question> {
+        expr.check()?;
         let customers = snapshot.customer_count()?;
         let mut binding = Binding { snapshot, now, customers, predicates: Vec::new(), judges: Vec::new() };
         let root = binding.clause(expr)?;
@@ -200,11 +201,11 @@ impl<'a> Binding<'a> {
         Ok(match expr {
             Expr::All => Clause::All,
             Expr::Did(Did { what, at_least, window }) => {
-                Clause::Did { judge: self.judge(what)?, at_least: *at_least, window: window_of(window, self.now) }
+                Clause::Did { judge: self.judge(what)?, at_least: *at_least, window: window.window(self.now) }
             }
             Expr::Seq(seq) => Clause::Seq(self.sequence(seq)?),
             Expr::Reach(entity, window) => {
-                Clause::Reach { entity: self.snapshot.number(entity)?, window: window_of(window, self.now) }
+                Clause::Reach { entity: self.snapshot.number(entity)?, window: window.window(self.now) }
             }
             Expr::Customers(ids) => {
                 let customer_type = &self.snapshot.lookup.customer_type;
@@ -233,8 +234,8 @@ impl<'a> Binding<'a> {
 
     fn sequence(&mut self, seq: &'a Seq) -> Result<Sequence> {
         let count = seq.steps.len();
-        if count == 0 || count > STEPS_MAX {
-            return Err(Error::invalid(format!("a sequence has 1 to {STEPS_MAX} steps, not {count}")));
+        if count > STEPS_MAX {
+            return Err(Error::invalid(format!("a sequence has at most {STEPS_MAX} steps, not {count}")));
         }
         let mut steps = Vec::with_capacity(count);
         for step in &seq.steps {
@@ -243,7 +244,7 @@ impl<'a> Binding<'a> {
             steps.push(Step { judge, without });
         }
         let step_within = seq.steps.iter().map(|step| step.within).collect();
-        let window = window_of(&seq.window, self.now);
+        let window = seq.window.window(self.now);
         let rules = Rules { step_within, within: seq.within, window, ties: seq.ties };
         let span = if window.from < window.to { Window::new(window.from, rules.last_end()) } else { window };
         Ok(Sequence { steps, rules, span })
@@ -257,13 +258,4 @@ impl<'a> Binding<'a> {
         self.predicates.push(predicate);
         Ok(self.judges.len() - 1)
     }
-}
-
-/// The window that `period` is when it is asked for at `now`.
-pub(crate) fn window_of(period: &Period, now: Timestamp) -> Window {
-    let instant = |moment: Moment| match moment {
-        Moment::At(time) => time,
-        Moment::Ago(nanos) => Timestamp::from_nanos(now.as_nanos().saturating_sub(nanos)),
-    };
-    Window::new(period.from.map_or(Timestamp::MIN, instant), period.to.map_or(Timestamp::MAX, instant))
 }
