@@ -142,7 +142,7 @@ pub(crate) struct Manifest {
 
 /// A cohort saved under a name.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct CohortRecord {
+pub(crate) struct SavedCohort {
     /// Text of the expression it came from.
     pub(crate) expr: String,
     /// Last commit visible when it was found.
@@ -176,7 +176,7 @@ mod tests {
         #[test]
         fn arbitrary_records_never_panic(bytes: Vec<u8>) {
             let _ = (decode::<LogRow>(&bytes), decode::<Manifest>(&bytes), decode::<Shape>(&bytes));
-            let _ = decode::<CohortRecord>(&bytes);
+            let _ = decode::<SavedCohort>(&bytes);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use roaring::RoaringBitmap;
 
-use crate::codec::record::{self, CohortRecord};
+use crate::codec::record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Text, Timestamp};
 use crate::query::cohort::set::Cohort;
@@ -47,7 +47,7 @@ pub(crate) fn put(store: &Store, batch: &mut Batch, name: &str, cohort: &Cohort)
     }
     let mut numbers = Vec::with_capacity(cohort.numbers().serialized_size());
     cohort.numbers().serialize_into(&mut numbers).expect("memory takes any bitmap");
-    let record = CohortRecord {
+    let record = record::SavedCohort {
         expr: cohort.expr().to_string(),
         commit: cohort.commit(),
         now: cohort.now().as_nanos(),
@@ -91,7 +91,7 @@ pub(crate) fn unknown(name: &str) -> Error {
 
 fn parse(name: &str, value: &[u8]) -> Result<(SavedCohort, RoaringBitmap)> {
     let place = || format!("cohort `{name}`");
-    let record: CohortRecord = record::decode(value).map_err(|error| error.at(place()))?;
+    let record: record::SavedCohort = record::decode(value).map_err(|error| error.at(place()))?;
     let mut rest = &record.numbers[..];
     let numbers = RoaringBitmap::deserialize_from(&mut rest)
         .map_err(|cause| Error::corrupt("not a set of customers").because(cause).at(place()))?;
