@@ -78,6 +78,8 @@ pub use model::{
     Text, Timestamp, Value, Window,
 };
 pub use query::{
-    CancelToken, CheckReport, Cohort, Cursor, Customers, EntityInfo, Explain, ExplainStep, Ids, Links, Path,
-    SavedCohort, Snapshot, SourceStats, Stats, Stream, StreamItem, StreamQuery, WhoQuery, Why, WhyNot,
+    Bucket, CalendarUnit, CancelToken, CheckReport, Cohort, Cursor, Customers, EntityInfo, Explain, ExplainStep, Field,
+    Funnel, FunnelQuery, FunnelStep, Ids, Links, Path, SavedCohort, Score, Snapshot, SourceStats, Stats, Stream,
+    StreamItem, StreamQuery, TimelineBucket, TimelineQuery, TopCustomer, TopCustomersQuery, TopQuery, TopRow, WhoQuery,
+    Why, WhyNot, Witness, WitnessClause,
 };
