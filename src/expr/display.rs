@@ -168,12 +168,10 @@ fn begins_with_not(what: &Predicate) -> bool {
 impl Predicate {
     /// Whether `not` of this is written within it, as in `kind != x`.
     pub(super) fn has_own_negation(&self) -> bool {
-        match self {
-            Predicate::Kind(_) | Predicate::Layer(_) | Predicate::Source(_) | Predicate::Attribute(..) => true,
-            Predicate::On(_) | Predicate::With(_) | Predicate::About(_) => true,
-            Predicate::Severity(Comparison::Equal, _) | Predicate::Value(Comparison::Equal, _) => true,
-            _ => false,
-        }
+        use Comparison::Equal;
+        use Predicate::{About, Attribute, Kind, Layer, On, Severity, Source, Value, With};
+        let is_text = matches!(self, Kind(_) | Layer(_) | Source(_) | Attribute(..) | On(_) | With(_) | About(_));
+        is_text || matches!(self, Severity(Equal, _) | Value(Equal, _))
     }
 }
 

@@ -16,6 +16,11 @@ mod excerpt;
 mod parse;
 mod token;
 
+#[cfg(test)]
+mod grammar;
+#[cfg(test)]
+mod tests;
+
 pub use ast::{Comparison, Did, Expr, Moment, Period, Predicate, Seq, Step, TextTest, Ties};
 
 /// Most bytes of a text that is read.

@@ -43,7 +43,8 @@ impl Expr {
     /// Reads an expression in which times may also be dates, `2026-01-01`, or dates with a time of day,
     /// `2026-01-01T14:30`, as clocks in `zone` show them: an IANA name such as `Europe/Paris`.
     ///
-    /// A time of day that the clocks skip is read as if they had not been put forward yet; of one that they show twice, the first.
+    /// A time of day that the clocks skip is read as if they had not been put forward yet; of one that
+    /// they show twice, it is the first.
     ///
     /// # Errors
     /// As [`Expr::parse`], and `Invalid` for an unknown zone.

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::expr::excerpt::shown;
-use crate::expr::parse::{Parser, predicates};
+use crate::expr::parse::{Parser, predicates, times};
 use crate::expr::token::Token;
 use crate::expr::{Did, Expr, Period, Predicate, Seq, Step, Ties};
 use crate::model::{Entity, did_you_mean};
@@ -160,6 +160,19 @@ impl Parser<'_> {
         self.length().map(Some)
     }
 
+    /// `within` has been read; what follows is a length of time.
+    fn length(&mut self) -> Result<i64> {
+        match self.token() {
+            Token::Word(word) => {
+                let length = times::length(word).map_err(|message| self.wrong(&message))?;
+                let nanos = i64::try_from(length).map_err(|_| self.wrong("longer than 292 years"))?;
+                self.next += 1;
+                Ok(nanos)
+            }
+            _ => Err(self.expected("a length of time such as `48h`")),
+        }
+    }
+
     fn ties(&mut self) -> Result<Ties> {
         let ties = match self.word() {
             Some("any") => Ties::Any,
@@ -210,20 +223,5 @@ fn not_a_set(word: &str) -> String {
     match did_you_mean(word, SETS) {
         close if close.is_empty() => format!("expected {SET}, got `{}`", shown(word)),
         close => format!("unknown set `{}`{close}", shown(word)),
-    }
-}
-
-impl Parser<'_> {
-    /// `within` has been read; what follows is a length of time.
-    fn length(&mut self) -> Result<i64> {
-        match self.token() {
-            Token::Word(word) => {
-                let length = super::times::length(word).map_err(|message| self.wrong(&message))?;
-                let nanos = i64::try_from(length).map_err(|_| self.wrong("longer than 292 years"))?;
-                self.next += 1;
-                Ok(nanos)
-            }
-            _ => Err(self.expected("a length of time such as `48h`")),
-        }
     }
 }
