@@ -317,7 +317,7 @@ fn a_timeline_counts_events_once_and_customers_once_a_bucket() {
     }
     let too_many = db.snapshot().timeline(Predicate::Any).every(Bucket::Length(1));
     commit(&db, [event(1_000_000, "late", "customer:D").into()]);
-    assert!(too_many.clone().run().is_ok(), "that snapshot does not have it");
+    assert!(too_many.run().is_ok(), "that snapshot does not have it");
     let error = db.snapshot().timeline(Predicate::Any).every(Bucket::Length(1)).run().expect_err("a million buckets");
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
@@ -383,7 +383,7 @@ fn a_funnel_counts_how_far_customers_get() {
     assert_eq!((funnel.steps[0].p50_nanos, funnel.steps[2].p50_nanos), (None, Some(6)));
     assert_eq!(ids(&funnel.customers(1)), ["A", "B"]);
     assert!(funnel.customers(3).is_empty());
-    let late = db.snapshot().funnel(steps.clone()).window(window(15, 100)).run().expect("a funnel");
+    let late = db.snapshot().funnel(steps).window(window(15, 100)).run().expect("a funnel");
     assert_eq!(late.steps.iter().map(|step| step.customers).collect::<Vec<_>>(), [2, 1, 0]);
     assert_eq!(db.snapshot().funnel(Vec::new()).run().map_err(|error| error.kind()).err(), Some(ErrorKind::Invalid));
     let again = db.snapshot().who(funnel.customers(1).expr().clone()).run().expect("a cohort");
