@@ -22,7 +22,13 @@ pub(super) struct StreamContext {
     pub(super) customer: u32,
     pub(super) max_hops: u32,
     /// When each subject asked for is known to be shared: events of one component come in numbers.
-    pub(super) shared: Mutex<HashMap<u32, IntervalSet>>,
+    shared: Mutex<HashMap<u32, IntervalSet>>,
+}
+
+impl StreamContext {
+    pub(super) fn new(snapshot: Snapshot, customer: u32, max_hops: u32) -> StreamContext {
+        StreamContext { snapshot, customer, max_hops, shared: Mutex::default() }
+    }
 }
 
 /// An event of a customer's stream.

@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::codec::raw::RawEvent;
@@ -138,7 +137,7 @@ impl StreamQuery {
         let reach = reach(&links, customer, Interval::ALL, self.max_hops)?;
         let window = self.filter.window.interval();
         let homes = gather::homes(&reach, &links, &window)?;
-        let rows = gather::fetch(&snapshot.lookup, &snapshot.view, &homes, &window)?;
+        let rows = gather::fetch(&snapshot.lookup, &snapshot.view, &homes, &[window])?;
         let resolver = Resolver::new(&snapshot.lookup);
         let bound = Bound::new(&self.filter, resolver.tables());
         let mut hits = gather::gather(&snapshot.lookup, &snapshot.view, &rows, &homes, &reach, &bound, window)?;
@@ -163,12 +162,11 @@ impl StreamQuery {
         drop(bound);
         drop((resolver, rows));
         let hop_limit_reached = reach.limit_reached && self.max_hops > 0;
-        let context = Arc::new(StreamContext { snapshot, customer, max_hops: self.max_hops, shared: Mutex::default() });
+        let context = Arc::new(StreamContext::new(snapshot, customer, self.max_hops));
+        let answer = Answer::new(context, reach);
         // The one name that is known already.
-        let memo = Memo::default();
-        let entity = Entity { kind: context.snapshot.lookup.customer_type.clone(), id: self.customer };
-        memo.borrow_mut().insert(customer, entity);
-        let answer = Answer { context, reach, memo };
+        let entity = Entity { kind: answer.context.snapshot.lookup.customer_type.clone(), id: self.customer };
+        answer.memo.borrow_mut().insert(customer, entity);
         Ok(Stream { hits: hits.into_iter(), answer: Some(answer), hop_limit_reached })
     }
 }
@@ -186,7 +184,8 @@ impl fmt::Debug for StreamQuery {
     }
 }
 
-struct Answer {
+/// Turns events of a stream into items.
+pub(super) struct Answer {
     context: Arc<StreamContext>,
     reach: Reach,
     memo: Memo,
@@ -233,7 +232,11 @@ impl Iterator for Stream {
 }
 
 impl Answer {
-    fn item(&self, mut raw: RawEvent) -> Result<StreamItem> {
+    pub(super) fn new(context: Arc<StreamContext>, reach: Reach) -> Answer {
+        Answer { context, reach, memo: Memo::default() }
+    }
+
+    pub(super) fn item(&self, mut raw: RawEvent) -> Result<StreamItem> {
         let resolver = Resolver::with_memo(&self.context.snapshot.lookup, &self.memo);
         let mut item = StreamItem {
             event: blank(),

@@ -15,6 +15,8 @@ mod model_test;
 
 mod api;
 
+mod cohort;
+
 #[cfg(unix)]
 mod crash;
 
