@@ -84,6 +84,23 @@ pub(crate) fn dedupe(seal: u32, table: u8, part: u32) -> [u8; 9] {
     key
 }
 
+/// First bytes of the `meta` keys of suspects.
+const SUSPECT: &[u8; 8] = b"suspect/";
+
+/// `meta`: an entity whose events may not lie where its links say.
+pub(crate) fn suspect(entity: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(SUSPECT);
+    key[8..].copy_from_slice(&entity.to_be_bytes());
+    key
+}
+
+/// The entity, if the key is of a suspect.
+pub(crate) fn parse_suspect(key: &[u8]) -> Option<u32> {
+    let number = key.strip_prefix(SUSPECT)?;
+    Some(u32::from_be_bytes(number.try_into().ok()?))
+}
+
 /// `index` table of entity books.
 pub(crate) const BOOK: u8 = b'b';
 /// `index` table of pages.

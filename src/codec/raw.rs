@@ -60,6 +60,14 @@ impl PartialEq for RawValue {
     }
 }
 
+/// What stands at the front of every row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) time: i64,
+    pub(crate) shape: u32,
+    pub(crate) severity: u8,
+}
+
 /// An event in numbers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RawEvent {
@@ -126,6 +134,13 @@ impl RawEvent {
         }
         event.read_rest(reader, layout)?;
         Ok(event)
+    }
+
+    /// The front of a packed row without reading further.
+    pub(crate) fn unpack_head(row: &[u8]) -> Result<Head> {
+        let mut reader = Reader::new(row);
+        let time = i64::from_le_bytes(reader.array()?);
+        Ok(Head { time, shape: reader.varint_u32()?, severity: severity(reader.byte()?)? })
     }
 
     /// The time of a packed row without reading further.

@@ -4,8 +4,10 @@
 //! have ([`crate::codec::page`]) and a book of the entities that they name ([`crate::codec::book`]). Both
 //! are written with the rows of the segment, by the same walk over its homes, and never change.
 
+mod read;
 mod write;
 
+pub(crate) use read::{Index, Kinds};
 pub(crate) use write::{IndexWriter, ShapeFacts};
 
 /// The slab of a home.

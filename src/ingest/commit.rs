@@ -1,6 +1,6 @@
 //! The commit thread: gives numbers, finds duplicates, writes, syncs, publishes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -17,14 +17,14 @@ use crate::dictionary::{NameWriter, TermWriter};
 use crate::error::{Error, Result};
 use crate::ingest::batch::{Answer, Receipt};
 use crate::ingest::engine::{Engine, Request};
-use crate::ingest::home::Homes;
+use crate::ingest::home::{Homes, Placed};
 use crate::ingest::prepare::{KnownEvent, Prepared, Work};
 use crate::model::{Entity, Event, Interval, LinkChange, Outcome, Record, Rejection, Timestamp};
 use crate::segment::{
     Active, Appended, Counted, Dedupe, Known, Match, NOWHERE, View, identity as identity_of, put_counts,
 };
 use crate::store::{Batch as StoreBatch, Family, StoreSnapshot};
-use crate::topology::{LinkView, encode_value};
+use crate::topology::{LinkView, encode_value, put_suspect};
 
 /// Records that share one sync at most, unless one batch alone has more.
 const GROUP_RECORDS: usize = 1 << 16;
@@ -87,6 +87,10 @@ struct Group<'a> {
     statements: HashSet<[u8; LinkKey::LEN]>,
     /// Entities that something depends on differently from this group on.
     relinked: Vec<u32>,
+    /// Subjects placed by this group.
+    placed: Placed,
+    /// Whether an event was stored before this group.
+    some_events: bool,
 }
 
 /// What gives numbers.
@@ -194,6 +198,8 @@ impl Committer {
             identities: GroupIdentities::new(),
             statements: HashSet::new(),
             relinked: Vec::new(),
+            placed: Placed::default(),
+            some_events: view.totals.events > 0 || view.actives.iter().any(|(active, _)| active.event_count() > 0),
         };
         for (index, prepared) in prepared.iter_mut().enumerate() {
             let commit = view.commit + 1 + index as u64;
@@ -202,7 +208,12 @@ impl Committer {
             let log_row = group.staged[index].log_row();
             group.batch.put(&engine.lookup.store, Family::Log, &key::log(active.number(), commit), &log_row);
         }
+        let suspects = self.suspects(&group)?;
+        let links_changed = !group.statements.is_empty() || !suspects.is_empty();
         let Group { mut batch, staged, relinked, .. } = group;
+        for subject in suspects {
+            put_suspect(&engine.lookup.store, &mut batch, subject);
+        }
         if before != (self.numbers.names.given(), self.numbers.links) {
             let counts = Counts { entities: self.numbers.names.counts().to_vec(), links: self.numbers.links };
             put_counts(&engine.lookup.store, &mut batch, &counts);
@@ -219,6 +230,9 @@ impl Committer {
         let snapshot = Arc::new(StoreSnapshot::new(engine.lookup.store.clone()));
         engine.views.update(|view| {
             view.commit = last_commit;
+            if links_changed {
+                view.links_commit = last_commit;
+            }
             view.snapshot = snapshot;
             if let Some((active, bound)) = view.actives.last_mut() {
                 *bound = active.entry_count();
@@ -434,16 +448,52 @@ impl Committer {
         let commit = group.staged[group.staged.len() - 1].commit;
         let presence =
             Interval::new(Timestamp::from_nanos(candidate.known.time), Timestamp::from_nanos(candidate.known.until));
-        let mut placed = |subject: u32| engine.lookup.links.changed(subject, commit);
-        self.homes.of(
+        let before = group.placed.subjects.len();
+        let homes = self.homes.of(
             candidate.subjects(),
             presence,
             &group.links,
             commit,
             &engine.lookup.store,
             &mut group.batch,
-            &mut placed,
-        )
+            &mut group.placed,
+        )?;
+        group.placed.subjects[before..].iter().for_each(|&subject| engine.lookup.links.changed(subject, commit));
+        Ok(homes)
+    }
+
+    /// Entities whose events may lie elsewhere than the links known from now on would put them: those
+    /// below a link that this group says something about, as far as they have events placed, customers
+    /// included, and all that the group itself placed without knowing its links.
+    fn suspects(&self, group: &Group<'_>) -> Result<BTreeSet<u32>> {
+        /// Links followed, as by streams.
+        const MAX_HOPS: usize = 8;
+        let mut suspects: BTreeSet<u32> = group.placed.suspects.iter().copied().collect();
+        if group.relinked.is_empty() {
+            return Ok(suspects);
+        }
+        suspects.extend(&group.placed.subjects);
+        suspects.extend(group.relinked.iter().filter(|&&entity| entity < FIRST_OTHER));
+        if !group.some_events {
+            return Ok(suspects);
+        }
+        let mut seen: HashSet<u32> = group.relinked.iter().copied().collect();
+        let mut frontier: Vec<u32> = seen.iter().copied().collect();
+        for _ in 0..=MAX_HOPS {
+            frontier.sort_unstable();
+            let mut below = Vec::new();
+            for (outgoing, &entity) in group.links.outgoing_of(&frontier)?.iter().zip(&frontier) {
+                if !outgoing.placements.is_empty() || entity < FIRST_OTHER {
+                    suspects.insert(entity);
+                }
+                below.extend(outgoing.edges.iter().map(|edge| edge.other).filter(|&other| seen.insert(other)));
+            }
+            frontier = below;
+            if frontier.is_empty() {
+                break;
+            }
+        }
+        Ok(suspects)
     }
 
     /// Gives numbers to the entities of `event` that have none, in the order in which it names them.

@@ -29,12 +29,14 @@ use crate::segment::{
     put_header, put_manifest,
 };
 use crate::store::{Batch as StoreBatch, CacheSizes, Family, Store, StoreSnapshot};
-use crate::topology::LinkCache;
+use crate::topology::{DependentsCache, LinkCache};
 
 /// Version of the layout of bytes on disk; see docs/format.md.
 const FORMAT: u32 = 2;
 /// Memory of the cache of links.
 const LINK_CACHE_BYTES: usize = 64 << 20;
+/// Memory of the cache of who depends on what.
+const DEPENDENTS_CACHE_BYTES: usize = 64 << 20;
 /// Requests that may wait for the commit thread.
 const REQUESTS_MAX: usize = 16;
 
@@ -129,6 +131,7 @@ impl Engine {
         }
         let view = View {
             commit: replayed.last_commit,
+            links_commit: replayed.last_commit,
             snapshot,
             segments: Arc::new(segments),
             seals: Arc::new(manifest.seals.clone()),
@@ -139,6 +142,7 @@ impl Engine {
         let lookup = Arc::new(Lookup {
             names: NameReader::new(store.clone(), names.hasher(), settings.name_cache_bytes / 2),
             links: LinkCache::new(LINK_CACHE_BYTES),
+            dependents: DependentsCache::new(DEPENDENTS_CACHE_BYTES),
             customer_type: Text::from(header.customer_type),
             terms: terms.terms(),
             store,

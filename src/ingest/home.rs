@@ -22,6 +22,17 @@ struct Home {
     home: u32,
     /// The presences that may lie there.
     during: Interval,
+    /// Whether somebody depends on the home, a customer, and so on the subject too.
+    felt_by_others: bool,
+}
+
+/// What [`Homes::of`] wrote down, for whoever keeps account of it.
+#[derive(Default)]
+pub(super) struct Placed {
+    /// Subjects of new placements.
+    pub(super) subjects: Vec<u32>,
+    /// Those among them that others than their home feel.
+    pub(super) suspects: Vec<u32>,
 }
 
 type Generation = HashMap<u32, Home, FixedState>;
@@ -49,7 +60,7 @@ impl Homes {
         commit: u64,
         store: &Store,
         batch: &mut Batch,
-        placed: &mut dyn FnMut(u32),
+        placed: &mut Placed,
     ) -> Result<SmallVec<[u32; 2]>> {
         let mut homes = SmallVec::new();
         for &subject in subjects {
@@ -79,7 +90,7 @@ impl Homes {
         commit: u64,
         store: &Store,
         batch: &mut Batch,
-        placed: &mut dyn FnMut(u32),
+        placed: &mut Placed,
     ) -> Result<u32> {
         let known = self.young.get(&subject).copied().or_else(|| {
             let home = self.old.remove(&subject)?;
@@ -107,7 +118,10 @@ impl Homes {
                 to: home.during.to.as_nanos(),
             };
             batch.put(store, Family::Links, &key.encode(), &encode_value(0, commit));
-            placed(subject);
+            placed.subjects.push(subject);
+            if home.felt_by_others {
+                placed.suspects.push(subject);
+            }
             return Ok(home.home);
         }
         Ok(subject)
@@ -131,25 +145,41 @@ fn covers(during: &Interval, presence: &Interval) -> bool {
     during.from <= presence.from && presence.to <= during.to
 }
 
-/// Climbs from the subject while exactly one entity depends on it; a customer at the top is its home.
+/// Climbs from the subject while exactly one entity depends on it; a customer at the top is its home,
+/// for as long as nobody else depends on anything on the way.
 fn find(subject: u32, at: Timestamp, links: &LinkView<'_>) -> Result<Home> {
-    let itself = Home { home: subject, during: Interval::ALL };
+    let itself = Home { home: subject, during: Interval::ALL, felt_by_others: false };
     let mut entity = subject;
     let mut during = Interval::ALL;
     for _ in 0..HOPS_MAX {
         let mut only: Option<Edge> = None;
         let mut shared = false;
+        let mut others: SmallVec<[Edge; 4]> = SmallVec::new();
         links.edges(entity, Side::Incoming, &mut |edge| {
             if edge.validity.contains(at) {
                 shared = only.is_some_and(|known| known.other != edge.other);
                 only = Some(only.map_or(edge, |known| longer(known, edge)));
+            } else {
+                others.push(edge);
             }
             !shared
         })?;
         let Some(edge) = only.filter(|_| !shared) else { return Ok(itself) };
         during = during.intersect(&edge.validity);
+        for other in others.iter().filter(|other| other.other != edge.other) {
+            if other.validity.to <= at {
+                during.from = during.from.max(other.validity.to);
+            } else {
+                during.to = during.to.min(other.validity.from);
+            }
+        }
         if edge.other < FIRST_OTHER {
-            return Ok(Home { home: edge.other, during });
+            let mut felt_by_others = false;
+            links.edges(edge.other, Side::Incoming, &mut |_| {
+                felt_by_others = true;
+                false
+            })?;
+            return Ok(Home { home: edge.other, during, felt_by_others });
         }
         entity = edge.other;
     }

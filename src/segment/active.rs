@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use parking_lot::RwLock;
 
-use crate::codec::raw::{FIRST_OTHER, Layouts, RawEvent};
+use crate::codec::raw::{FIRST_OTHER, Head, Layouts, RawEvent};
 use crate::codec::record::Totals;
 use crate::codec::varint::Reader;
 use crate::error::Result;
@@ -232,6 +232,22 @@ impl Active {
             if wanted(&event) {
                 found.push(event);
             }
+        }
+        Ok(())
+    }
+
+    /// Calls `seen` with each entry below `bound`: its home, the head of its row, and a way to read
+    /// the whole row. In order of arrival.
+    pub(crate) fn visit<L: Layouts + ?Sized>(
+        &self,
+        bound: u32,
+        layouts: &L,
+        seen: &mut dyn FnMut(u32, Head, &dyn Fn() -> Result<RawEvent>) -> Result<()>,
+    ) -> Result<()> {
+        let inner = self.inner.read();
+        for entry in inner.entries.iter().take(bound as usize) {
+            let head = RawEvent::unpack_head(inner.packed(entry.event))?;
+            seen(entry.home, head, &|| inner.unpack(entry.event, layouts))?;
         }
         Ok(())
     }

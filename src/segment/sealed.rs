@@ -69,6 +69,22 @@ impl Segment {
         self.meta.first < during.to.as_nanos() && during.from.as_nanos() < self.meta.until
     }
 
+    /// The slabs that have a home of the segment, ascending.
+    pub(crate) fn slabs(&self) -> impl Iterator<Item = u16> + '_ {
+        let mut next = Some(0u32);
+        std::iter::from_fn(move || {
+            let slab = (self.homes.range(next?..).next()? >> 16) as u16;
+            next = slab.checked_add(1).map(|slab| u32::from(slab) << 16);
+            Some(slab)
+        })
+    }
+
+    /// Whether a home of the segment lies in the slab.
+    pub(crate) fn has_slab(&self, slab: u16) -> bool {
+        let first = u32::from(slab) << 16;
+        self.homes.range(first..=first | 0xffff).next().is_some()
+    }
+
     pub(crate) fn base(&self, home: u32) -> ChunkBase {
         ChunkBase { home, time: self.meta.first, commit: self.meta.first_commit }
     }

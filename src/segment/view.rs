@@ -11,7 +11,7 @@ use crate::model::Text;
 use crate::segment::active::Active;
 use crate::segment::sealed::Segment;
 use crate::store::{Store, StoreSnapshot};
-use crate::topology::LinkCache;
+use crate::topology::{DependentsCache, LinkCache};
 
 /// What every reader of a store shares, whatever its view.
 pub(crate) struct Lookup {
@@ -19,6 +19,7 @@ pub(crate) struct Lookup {
     pub(crate) terms: Terms,
     pub(crate) names: NameReader,
     pub(crate) links: LinkCache,
+    pub(crate) dependents: DependentsCache,
     /// The type whose entities root streams.
     pub(crate) customer_type: Text,
 }
@@ -28,6 +29,8 @@ pub(crate) struct Lookup {
 #[derive(Clone)]
 pub(crate) struct View {
     pub(crate) commit: u64,
+    /// The last commit that said anything about links, or the one at which the store was opened.
+    pub(crate) links_commit: u64,
     pub(crate) snapshot: Arc<StoreSnapshot>,
     /// In the order of sealing.
     pub(crate) segments: Arc<Vec<Arc<Segment>>>,

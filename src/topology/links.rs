@@ -150,30 +150,18 @@ impl<'a> LinkView<'a> {
 
     /// The effective edges of one side of an entity, handed to `found` until it returns false.
     pub(crate) fn edges(&self, entity: u32, side: Side, found: &mut dyn FnMut(Edge) -> bool) -> Result<()> {
-        let prefix = LinkKey::prefix(entity, side);
+        self.snapshot.with_cursor(Family::Links, |cursor| read_edges(cursor, entity, side, found))
+    }
+
+    /// The effective edges of one side of each of `entities` (ascending), with the place of its entity.
+    pub(crate) fn edges_of(&self, entities: &[u32], side: Side, found: &mut dyn FnMut(usize, Edge)) -> Result<()> {
         self.snapshot.with_cursor(Family::Links, |cursor| {
-            let mut group: Vec<Stated> = Vec::new();
-            let mut more = true;
-            let mut entry = cursor.seek(&prefix)?;
-            while let Some((key, value)) = entry {
-                if !key.starts_with(&prefix) {
-                    break;
-                }
-                let (stated, _) = decode_row(key, value)?;
-                let same = group
-                    .last()
-                    .is_none_or(|last| (last.0.relation, last.0.other) == (stated.0.relation, stated.0.other));
-                if !same {
-                    effective(&group, &mut |edge| more = more && found(edge));
-                    group.clear();
-                }
-                group.push(stated);
-                if !more {
-                    return Ok(());
-                }
-                entry = cursor.advance()?;
+            for (at, &entity) in entities.iter().enumerate() {
+                read_edges(cursor, entity, side, &mut |edge| {
+                    found(at, edge);
+                    true
+                })?;
             }
-            effective(&group, &mut |edge| more = more && found(edge));
             Ok(())
         })
     }
@@ -203,6 +191,38 @@ impl Facts for LinkView<'_> {
         }
         Ok(())
     }
+}
+
+/// Hands the effective edges of one side of an entity to `found` until it returns false.
+fn read_edges(
+    cursor: &mut Cursor<'_>,
+    entity: u32,
+    side: Side,
+    found: &mut dyn FnMut(Edge) -> bool,
+) -> Result<()> {
+    let prefix = LinkKey::prefix(entity, side);
+    let mut group: Vec<Stated> = Vec::new();
+    let mut more = true;
+    let mut entry = cursor.seek(&prefix)?;
+    while let Some((key, value)) = entry {
+        if !key.starts_with(&prefix) {
+            break;
+        }
+        let (stated, _) = decode_row(key, value)?;
+        let same =
+            group.last().is_none_or(|last| (last.0.relation, last.0.other) == (stated.0.relation, stated.0.other));
+        if !same {
+            effective(&group, &mut |edge| more = more && found(edge));
+            group.clear();
+        }
+        group.push(stated);
+        if !more {
+            return Ok(());
+        }
+        entry = cursor.advance()?;
+    }
+    effective(&group, &mut |edge| more = more && found(edge));
+    Ok(())
 }
 
 /// Reads outgoing edges and placements, which lie side by side. Entities asked for in ascending

@@ -6,12 +6,14 @@
 //! Invariant: statements commute. The links known depend on the set of statements alone, never on
 //! the order of their arrival.
 
+mod dependents;
 mod facts;
 mod links;
 mod paths;
 mod reach;
 
+pub(crate) use dependents::{Dependents, DependentsCache, put_suspect, suspects};
 pub(crate) use facts::{Edge, Facts, effective};
-pub(crate) use links::{LinkCache, LinkView, decode_row, encode_value};
+pub(crate) use links::{LinkCache, LinkView, Placement, decode_row, encode_value};
 pub(crate) use paths::{NumberPath, minimal, paths};
 pub(crate) use reach::{Reach, reach};

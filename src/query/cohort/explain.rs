@@ -21,6 +21,12 @@ pub struct Explain {
     pub bytes_read: u64,
     /// Events decoded that some part of the question might want.
     pub events_read: u64,
+    /// Pages of the index read.
+    pub pages_read: u64,
+    /// Bytes of those pages.
+    pub index_bytes: u64,
+    /// Events looked at in pages.
+    pub events_counted: u64,
     /// Threads allowed.
     pub threads: usize,
     /// What was done, in order.
@@ -75,6 +81,7 @@ impl fmt::Display for Explain {
         writeln!(f, "read")?;
         writeln!(f, "  {} streams, {} events", self.customers_read, self.events_read)?;
         writeln!(f, "  {} rows, {} bytes", self.rows_read, self.bytes_read)?;
+        writeln!(f, "  {} index pages, {} events in them, {} bytes", self.pages_read, self.events_counted, self.index_bytes)?;
         write!(f, "took, on up to {} threads", self.threads)?;
         for step in &self.steps {
             write!(f, "\n  {:>12?}  {}", Duration::from_nanos(step.nanos), step.name)?;

@@ -146,6 +146,38 @@ impl Judge {
         }
     }
 
+    /// What shape, severity and some attributes tell: `term` gives the number of the text of the
+    /// attribute at a place of the shape, if that is known. `None` when the event must be read.
+    pub(crate) fn glance(&self, shape: u32, severity: u8, term: &dyn Fn(usize) -> Option<u32>) -> Option<bool> {
+        match self.by_shape.get(shape as usize)? {
+            Judgement::False => Some(false),
+            Judgement::True => Some(true),
+            Judgement::Depends(left) => left.0.with(severity, term),
+        }
+    }
+
+    /// Calls `seen` with the place of each attribute whose text decides about events of the shape.
+    pub(crate) fn attributes(&self, shape: u32, seen: &mut dyn FnMut(usize)) {
+        if let Some(Judgement::Depends(left)) = self.by_shape.get(shape as usize) {
+            left.0.attributes(seen);
+        }
+    }
+
+    /// Entities, ascending, one of which every event that satisfies it names, where there are such.
+    pub(crate) fn named(&self) -> Option<Vec<u32>> {
+        let mut all = Vec::new();
+        for judgement in &self.by_shape {
+            match judgement {
+                Judgement::False => {}
+                Judgement::True => return None,
+                Judgement::Depends(left) => all.extend(left.0.named()?),
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        Some(all)
+    }
+
     /// Bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
         let open = self.by_shape.iter().filter(|judgement| matches!(judgement, Judgement::Depends(_))).count();
@@ -370,25 +402,52 @@ impl Test {
 
     /// The severities with which it may hold, as bits.
     fn severities(&self) -> u32 {
-        (0..SEVERITIES).filter(|&severity| self.with(severity as u8) != Some(false)).fold(0, |all, bit| all | 1 << bit)
+        let may = |severity: u32| self.with(severity as u8, &|_| None) != Some(false);
+        (0..SEVERITIES).filter(|&severity| may(severity)).fold(0, |all, bit| all | 1 << bit)
     }
 
-    /// What the severity alone tells.
-    fn with(&self, severity: u8) -> Option<bool> {
+    /// What the severity and the known texts of attributes tell.
+    fn with(&self, severity: u8, term: &dyn Fn(usize) -> Option<u32>) -> Option<bool> {
         match self {
             Test::Severity(comparison, than) => Some(severity_fits(*comparison, severity, *than)),
-            Test::All(all) => known(all, severity, false),
-            Test::Any(any) => known(any, severity, true),
-            Test::Not(inner) => inner.with(severity).map(|holds| !holds),
-            Test::Value(..) | Test::Text { .. } | Test::Number { .. } | Test::Entity { .. } => None,
+            Test::Text { at, terms, .. } => term(*at).map(|term| terms.binary_search(&term).is_ok()),
+            Test::All(all) => known(all, severity, term, false),
+            Test::Any(any) => known(any, severity, term, true),
+            Test::Not(inner) => inner.with(severity, term).map(|holds| !holds),
+            Test::Value(..) | Test::Number { .. } | Test::Entity { .. } => None,
+        }
+    }
+
+    fn attributes(&self, seen: &mut dyn FnMut(usize)) {
+        match self {
+            Test::Text { at, .. } => seen(*at),
+            Test::All(parts) | Test::Any(parts) => parts.iter().for_each(|part| part.attributes(seen)),
+            Test::Not(inner) => inner.attributes(seen),
+            _ => {}
+        }
+    }
+
+    /// Entities one of which an event names if it holds; `None` when there are none to tell.
+    fn named(&self) -> Option<Vec<u32>> {
+        match self {
+            Test::Entity { which, .. } => match &**which {
+                Which::Numbers(numbers) => Some(numbers.clone()),
+                Which::Like(_) => None,
+            },
+            Test::All(all) => all.iter().filter_map(Test::named).min_by_key(Vec::len),
+            Test::Any(any) => any.iter().map(Test::named).try_fold(Vec::new(), |mut all, part| {
+                all.extend(part?);
+                Some(all)
+            }),
+            _ => None,
         }
     }
 }
 
-fn known(tests: &[Test], severity: u8, decisive: bool) -> Option<bool> {
+fn known(tests: &[Test], severity: u8, term: &dyn Fn(usize) -> Option<u32>, decisive: bool) -> Option<bool> {
     let mut all_known = true;
     for test in tests {
-        match test.with(severity) {
+        match test.with(severity, term) {
             Some(holds) if holds == decisive => return Some(decisive),
             Some(_) => {}
             None => all_known = false,

@@ -15,6 +15,7 @@ mod funnel;
 mod judge;
 mod needs;
 mod person;
+mod plan;
 mod question;
 mod reader;
 mod saved;

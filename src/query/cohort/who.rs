@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use roaring::RoaringBitmap;
+
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::model::Timestamp;
 use crate::query::cohort::effort::{CancelToken, Effort};
 use crate::query::cohort::explain::{Explain, Watch};
+use crate::query::cohort::plan;
 use crate::query::cohort::question::Question;
 use crate::query::cohort::scan;
 use crate::query::cohort::set::Cohort;
@@ -76,13 +79,22 @@ impl WhoQuery {
         let question = Question::bind(&snapshot, &expr, now)?;
         let mut gauge = budget.gauge();
         gauge.set(question.bytes())?;
+        let mut sure = RoaringBitmap::new();
         let candidates = question.candidates();
         gauge.add(candidates.serialized_size())?;
         watch.step("names, shapes and windows looked up", &mut explain);
+        let candidates = if question.reads && !scan_only {
+            let plan = plan::plan(&snapshot, &question, &effort, &mut explain)?;
+            watch.step("index asked", &mut explain);
+            sure = plan.sure;
+            plan.open
+        } else {
+            candidates
+        };
         let how = if question.reads { "reading what each needs" } else { "without reading any" };
         let forced = if scan_only { ", as asked for" } else { "" };
         explain.plan(format!("decide {} of {} customers {how}{forced}", candidates.len(), question.customers));
-        let members = scan::decide(&snapshot, &question, &candidates, &effort, &budget, &mut explain)?;
+        let members = sure | scan::decide(&snapshot, &question, &candidates, &effort, &budget, &mut explain)?;
         watch.step("customers decided", &mut explain);
         Ok(Cohort::new(snapshot, expr, now, members, explain))
     }

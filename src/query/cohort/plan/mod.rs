@@ -1,0 +1,221 @@
+//! The plan by index: bounds of each clause out of pages, books and links; only what they leave open
+//! is read.
+//!
+//! Why it is exact. A page tells of each event of a home its class, its tick and some texts. What that
+//! decides is certain; whatever it does not decide (a tick that a window cuts, a value, a rare text) makes
+//! its home *maybe*, and those are read at the end, customer by customer. An event under a customer's home
+//! is that customer's and nobody else's, unless links said later make it otherwise: such customers are
+//! *doubted* ([`trust`]) and always read. An event under any other home is read, and counted for those who
+//! depended on it at its time ([`spread`]).
+
+mod bounds;
+mod did;
+mod glance;
+mod seq;
+mod slab;
+mod spread;
+mod trust;
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use crate::codec::raw::{FIRST_OTHER, RawEvent};
+use crate::error::Result;
+use crate::index::{Index, Kinds};
+use crate::model::Window;
+use crate::query::cohort::effort::Effort;
+use crate::query::cohort::explain::Explain;
+use crate::query::cohort::judge::{Eyes, Judge, Likes};
+use crate::query::cohort::needs::Looks;
+use crate::query::cohort::question::{Clause, Question};
+use crate::query::item::lasts;
+use crate::query::lookup::Resolver;
+use crate::query::snapshot::Snapshot;
+use crate::segment::{NOWHERE, Segment};
+use crate::topology::Dependents;
+use bounds::Bounds;
+use did::Asked;
+
+/// Those who are certainly in the set of `question`, and those who must be read to know.
+pub(crate) struct Plan {
+    pub(crate) sure: RoaringBitmap,
+    pub(crate) open: RoaringBitmap,
+}
+
+/// Works out what the index tells of a question.
+pub(crate) fn plan(
+    snapshot: &Snapshot,
+    question: &Question,
+    effort: &Effort,
+    explain: &mut Explain,
+) -> Result<Plan> {
+    let mut all = RoaringBitmap::new();
+    all.insert_range(0..question.customers);
+    let mut slabs: Vec<u16> = snapshot.view.segments.iter().flat_map(|segment| segment.slabs()).collect();
+    slabs.sort_unstable();
+    slabs.dedup();
+    let doubted = if question.reads { trust::doubted(snapshot, effort)? } else { Arc::default() };
+    let mut planner = Planner { snapshot, question, effort, explain, all, slabs, doubted };
+    if !planner.doubted.is_empty() {
+        let doubted = planner.doubted.len();
+        planner.explain.plan(format!("{doubted} customers are read whatever the index says: their links changed"));
+    }
+    let bounds = planner.clause(&question.root)?;
+    let open = bounds.open();
+    Ok(Plan { sure: bounds.sure, open })
+}
+
+struct Planner<'a> {
+    snapshot: &'a Snapshot,
+    question: &'a Question,
+    effort: &'a Effort,
+    explain: &'a mut Explain,
+    /// The customers of the snapshot.
+    all: RoaringBitmap,
+    /// Slabs that some segment has, ascending.
+    slabs: Vec<u16>,
+    /// Customers of whom the index may tell too much or too little.
+    doubted: Arc<RoaringBitmap>,
+}
+
+impl Planner<'_> {
+    fn clause(&mut self, clause: &Clause) -> Result<Bounds> {
+        Ok(match clause {
+            Clause::All => Bounds::exact(self.all.clone()),
+            Clause::Among(numbers) => Bounds::exact(numbers & &self.all),
+            Clause::Reach { entity, window } => match entity {
+                Some(entity) => Bounds::exact(self.reaching(*entity, *window)?),
+                None => Bounds::default(),
+            },
+            Clause::Did { judge, at_least, window } => {
+                let judge = &self.question.judges[*judge];
+                let asked = Asked { judge, window: *window, looks: Looks::Presence, at_least: *at_least };
+                self.explain.plan(format!("did, at least {at_least}: by index"));
+                let mut bounds = self.did(asked)?;
+                bounds.doubt(&self.doubted);
+                bounds
+            }
+            Clause::Seq(sequence) => {
+                self.explain.plan("seq: by index");
+                let mut bounds = self.seq(sequence)?;
+                bounds.doubt(&self.doubted);
+                bounds
+            }
+            Clause::And(parts) => {
+                let mut all = Bounds::exact(self.all.clone());
+                for part in parts.cheap_first() {
+                    all.and(&self.clause(part)?);
+                    if all.maybe.is_empty() {
+                        break;
+                    }
+                }
+                all
+            }
+            Clause::Or(parts) => {
+                let mut any = Bounds::default();
+                for part in parts.cheap_first() {
+                    any.or(&self.clause(part)?);
+                }
+                any
+            }
+            Clause::Not(inner) => self.clause(inner)?.not(&self.all),
+            Clause::Minus(both) => {
+                let mut rest = self.clause(&both[0])?;
+                if !rest.maybe.is_empty() {
+                    rest.minus(&self.clause(&both[1])?);
+                }
+                rest
+            }
+        })
+    }
+
+    /// The customers with a path to `entity` at some instant of the window.
+    fn reaching(&self, entity: u32, window: Window) -> Result<RoaringBitmap> {
+        let during = window.interval();
+        let mut found = RoaringBitmap::new();
+        if during.is_empty() {
+            return Ok(found);
+        }
+        if entity < FIRST_OTHER {
+            found.insert(entity);
+        }
+        found.extend(self.dependents(entity)?.iter().filter(|(_, when)| when.overlaps(&during)).map(|(c, _)| *c));
+        Ok(found & &self.all)
+    }
+
+    /// The customers that depend on `entity`, and when.
+    fn dependents(&self, entity: u32) -> Result<Arc<Dependents>> {
+        self.snapshot.lookup.dependents.of(&self.snapshot.links_view(), entity, self.snapshot.view.links_commit)
+    }
+
+    /// The kinds that some event may have which satisfies.
+    fn kinds_of(&self, judge: &Judge) -> Kinds {
+        let tables = self.snapshot.lookup.terms.read();
+        let shapes = tables.shapes().iter().zip(0u32..).filter(|&(_, shape)| judge.severities(shape) != 0);
+        let mut kinds: Vec<u32> = shapes.map(|(entry, _)| entry.shape.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        Kinds::Some(kinds)
+    }
+
+    fn segments_with(&self, slab: u16, window: &Window) -> impl Iterator<Item = &Segment> {
+        let during = window.interval();
+        let segments = self.snapshot.view.segments.iter().map(|segment| &**segment);
+        segments.filter(move |segment| segment.overlaps(&during) && segment.has_slab(slab))
+    }
+
+    /// The homes in segments that have an event naming one of `entities`.
+    fn homes_naming(&self, entities: &[u32]) -> Result<RoaringBitmap> {
+        let mut found = RoaringBitmap::new();
+        let mut homes = Vec::new();
+        for segment in self.snapshot.view.segments.iter() {
+            found.extend(entities.iter().filter(|&&entity| segment.homes.contains(entity)));
+            let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
+            for slab in segment.slabs() {
+                self.effort.go_on()?;
+                homes.clear();
+                for &entity in entities {
+                    index.homes_naming(slab, entity, &mut homes)?;
+                }
+                homes.sort_unstable();
+                found.extend(homes.iter().map(|&home| u32::from(slab) << 16 | u32::from(home)));
+            }
+        }
+        found.remove(NOWHERE);
+        Ok(found)
+    }
+
+    /// Calls `seen` with home and event of each entry in memory that is what is asked for.
+    fn visit_memory(
+        &self,
+        asked: Asked<'_>,
+        seen: &mut dyn FnMut(u32, &RawEvent) -> Result<()>,
+    ) -> Result<()> {
+        let snapshot = self.snapshot;
+        let (from, to) = (asked.window.from.as_nanos(), asked.window.to.as_nanos());
+        let likes = Likes::default();
+        for (active, bound) in &snapshot.view.actives {
+            let resolver = Resolver::new(&snapshot.lookup);
+            let eyes = Eyes { resolver: &resolver, likes: &likes };
+            active.visit(*bound, resolver.tables(), &mut |home, head, event| {
+                let severities = asked.judge.severities(head.shape);
+                let lasts_on = || asked.looks == Looks::Presence && lasting(&resolver, head.shape);
+                if severities >> head.severity & 1 == 0 || head.time >= to || head.time < from && !lasts_on() {
+                    return Ok(());
+                }
+                let event = event()?;
+                let inside = head.time >= from || from < lasts(&event).to.as_nanos();
+                if inside && asked.judge.holds(&event, &eyes)? {
+                    seen(home, &event)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn lasting(resolver: &Resolver<'_>, shape: u32) -> bool {
+    resolver.tables().shape(shape).is_ok_and(|entry| entry.shape.layout.has_end)
+}
