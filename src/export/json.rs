@@ -99,7 +99,7 @@ pub fn write_stats(out: impl Write, stats: &Stats) -> Result<()> {
     write(out, &row)
 }
 
-fn write(out: impl Write, row: &impl Serialize) -> Result<()> {
+pub(super) fn write(out: impl Write, row: &impl Serialize) -> Result<()> {
     row.serialize(&mut serde_json::Serializer::with_formatter(out, SafeText))
         .map_err(|cause| Error::from(io::Error::from(cause)))
 }

@@ -1,7 +1,9 @@
 //! Tests of the database through its public interface.
 //!
 //! `model.rs` is the naive database that everything is compared with; `model_test.rs` does so over
-//! random histories; `crash.rs` kills a writing process again and again; `damage.rs` flips bytes on
+//! random histories; `cohort_model.rs` and `cohort_counts.rs` answer naively about sets of customers, and
+//! `cohort_test.rs` compares that over the questions of `cohort_exprs.rs`; `clickhouse_cases.rs` asks what
+//! others tested; `crash.rs` kills a writing process again and again; `damage.rs` flips bytes on
 //! disk; `live.rs` reads while others write; `api.rs` tells the single promises by example, `cli.rs`
 //! those of the command line; `tidy.rs` reads the source. Set `OFONE_MODEL_CASES`,
 //! `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_DAMAGE_ROUNDS` or
@@ -12,6 +14,16 @@ mod support;
 mod model;
 
 mod model_test;
+
+mod cohort_model;
+
+mod cohort_counts;
+
+mod cohort_exprs;
+
+mod cohort_test;
+
+mod clickhouse_cases;
 
 mod api;
 

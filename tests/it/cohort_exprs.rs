@@ -1,0 +1,194 @@
+//! Random questions over the small vocabulary of `model_test.rs`.
+
+use ofone::{
+    Comparison, Entity, Expr, Moment, Period, Predicate, Severity, Text, TextTest, Ties, Window,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use crate::cohort_counts::{Column, Cut, Steps, Weight};
+use crate::model_test::{ENTITIES, instant};
+use crate::support::entity;
+
+/// Saved cohorts that expressions may name.
+pub(crate) const SAVED: [&str; 2] = ["first", "second"];
+
+fn texts(texts: &'static [&'static str]) -> impl Strategy<Value = Text> {
+    select(texts).prop_map(Text::from)
+}
+
+/// A test of a text that some of `vocabulary` pass; `globs` are patterns worth a try.
+fn some_test(vocabulary: &'static [&'static str], globs: &'static [&'static str]) -> impl Strategy<Value = TextTest> {
+    prop_oneof![
+        4 => texts(vocabulary).prop_map(TextTest::Is),
+        2 => texts(globs).prop_map(TextTest::Like),
+        2 => vec(texts(vocabulary), 1..4).prop_map(TextTest::OneOf),
+    ]
+}
+
+fn some_comparison() -> impl Strategy<Value = Comparison> {
+    select(&[
+        Comparison::Less,
+        Comparison::AtMost,
+        Comparison::Equal,
+        Comparison::AtLeast,
+        Comparison::Greater,
+    ][..])
+}
+
+fn some_field_test() -> impl Strategy<Value = Predicate> {
+    let attribute = || texts(&["cause", "cell", "code", "none"]);
+    let number = || select(&[1.5, 0.0, -0.0, 1.0, 99.0, -3.0][..]);
+    let severity = select(&[0, 1, 9, 10, 17, 24][..]).prop_map(|number| Severity::new(number).expect("a severity"));
+    let about = || some_test(&ENTITIES, &["customer:*", "service:S*", "olt:K*", "*K0", "*:*1", "olt"]);
+    let kinds = &["call.dropped", "call.setup", "ticket.opened", "alarm", "altered", "unheard.of"];
+    prop_oneof![
+        2 => Just(Predicate::Any),
+        8 => some_test(kinds, &["call.*", "*.opened", "*a*r*", "alarm", "*"]).prop_map(Predicate::Kind),
+        3 => some_test(&["network", "front", "none"], &["n*", "*r*", "*"]).prop_map(Predicate::Layer),
+        2 => some_test(&["ran", "crm", "none"], &["c*", "*"]).prop_map(Predicate::Source),
+        3 => (some_comparison(), severity).prop_map(|(comparison, than)| Predicate::Severity(comparison, than)),
+        2 => (some_comparison(), number()).prop_map(|(comparison, than)| Predicate::Value(comparison, than)),
+        2 => (attribute(), some_test(&["1", "x", "true", "1.0"], &["*", "t*e", "1*"]))
+            .prop_map(|(name, test)| Predicate::Attribute(name, test)),
+        2 => (attribute(), some_comparison(), number())
+            .prop_map(|(name, comparison, than)| Predicate::AttributeNumber(name, comparison, than)),
+        1 => attribute().prop_map(Predicate::HasAttribute),
+        3 => about().prop_map(Predicate::On),
+        2 => about().prop_map(Predicate::With),
+        2 => about().prop_map(Predicate::About),
+    ]
+}
+
+/// What an event is like.
+pub(crate) fn some_predicate() -> impl Strategy<Value = Predicate> {
+    some_field_test().prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            3 => vec(inner.clone(), 0..4).prop_map(Predicate::And),
+            3 => vec(inner.clone(), 0..4).prop_map(Predicate::Or),
+            2 => inner.prop_map(|inner| Predicate::Not(Box::new(inner))),
+        ]
+    })
+}
+
+/// Relative moments hit instants of events when `now` is one of 0 to 24.
+fn some_moment() -> impl Strategy<Value = Moment> {
+    prop_oneof![3 => instant().prop_map(Moment::At), 1 => (-3i64..24).prop_map(Moment::Ago)]
+}
+
+/// Open, closed, empty and backwards ones.
+pub(crate) fn some_period() -> impl Strategy<Value = Period> {
+    let end = || option::weighted(0.6, some_moment());
+    (end(), end(), prop::bool::weighted(0.05)).prop_map(|(from, to, empty)| {
+        let mut period = Period::default();
+        period.from = from;
+        period.to = if empty { from } else { to };
+        period
+    })
+}
+
+/// The window of counts.
+pub(crate) fn some_window() -> impl Strategy<Value = Window> {
+    prop_oneof![2 => Just(Window::ALL), 3 => (instant(), instant()).prop_map(|(a, b)| Window::new(a, b))]
+}
+
+/// Lengths that separate instants of events, and some that no two instants exceed.
+fn some_length() -> impl Strategy<Value = i64> {
+    prop_oneof![12 => 0i64..12, 1 => Just(i64::MAX)]
+}
+
+fn some_sequence() -> impl Strategy<Value = Expr> {
+    let ties = select(&[Ties::Any, Ties::Seq, Ties::None][..]);
+    let step = (some_predicate(), option::weighted(0.2, some_length()), vec(some_predicate(), 0..2));
+    let plain_step = some_predicate().prop_map(|what| (what, None, Vec::new()));
+    let later = prop_oneof![2 => step, 2 => plain_step];
+    (some_predicate(), vec(later, 0..3), option::weighted(0.5, some_length()), some_period(), ties).prop_map(
+        |(first, later, within, window, ties)| {
+            let mut expr = Expr::seq(first);
+            for (what, step_within, without) in later {
+                expr = without.into_iter().fold(expr, Expr::without);
+                expr = expr.then(what);
+                if let Some(nanos) = step_within {
+                    expr = expr.step_within(nanos);
+                }
+            }
+            if let Some(nanos) = within {
+                expr = expr.within(nanos);
+            }
+            expr.during(window).ties(ties)
+        },
+    )
+}
+
+fn some_set() -> impl Strategy<Value = Expr> {
+    let did = (some_predicate(), prop_oneof![5 => Just(1u32), 3 => 2u32..5], some_period())
+        .prop_map(|(what, at_least, window)| Expr::did(what).at_least(at_least).during(window));
+    let entity = select(&ENTITIES[..]).prop_map(entity);
+    let stranger = Just(Entity::new("olt", "unheard-of"));
+    let reach = (prop_oneof![9 => entity, 1 => stranger], some_period())
+        .prop_map(|(entity, period)| Expr::Reach(entity, period));
+    prop_oneof![
+        1 => Just(Expr::All),
+        10 => did,
+        8 => some_sequence(),
+        4 => reach,
+        1 => subsequence(&["C0", "C1", "C2", "unheard-of"][..], 0..=4)
+            .prop_map(|ids| Expr::Customers(ids.into_iter().map(Text::from).collect())),
+        1 => texts(&SAVED).prop_map(Expr::Cohort),
+    ]
+}
+
+/// A set of customers.
+pub(crate) fn some_expr() -> impl Strategy<Value = Expr> {
+    some_set().prop_recursive(3, 8, 3, |inner| {
+        prop_oneof![
+            3 => vec(inner.clone(), 0..4).prop_map(Expr::And),
+            3 => vec(inner.clone(), 0..4).prop_map(Expr::Or),
+            2 => inner.clone().prop_map(|inner| Expr::Not(Box::new(inner))),
+            2 => (inner.clone(), inner).prop_map(|(first, second)| Expr::Minus(Box::new(first), Box::new(second))),
+        ]
+    })
+}
+
+/// A question whose answer is a number for each bucket, value, customer or step.
+#[derive(Clone, Debug)]
+pub(crate) enum Count {
+    Timeline(Cut),
+    Values(Column),
+    Scores(Weight),
+    Funnel(Steps),
+}
+
+/// A count, of which events, when, and perhaps within which set.
+#[derive(Clone, Debug)]
+pub(crate) struct CountQuestion {
+    pub(crate) count: Count,
+    pub(crate) what: Predicate,
+    pub(crate) window: Window,
+    pub(crate) within: Option<Expr>,
+}
+
+/// A question for counts.
+pub(crate) fn some_count() -> impl Strategy<Value = CountQuestion> {
+    let cut = prop_oneof![
+        5 => (1i64..9).prop_map(Cut::Length),
+        1 => select(&[Cut::Hour, Cut::Day, Cut::Week, Cut::Month][..]),
+    ];
+    let column = prop_oneof![
+        select(&[Column::Kind, Column::Layer, Column::Source, Column::Severity, Column::Subject, Column::Context][..]),
+        texts(&["cause", "cell", "code", "none"]).prop_map(Column::Attribute),
+    ];
+    let weight = select(&[Weight::One, Weight::Severity, Weight::SeveritySquared][..]);
+    let steps = (vec(some_predicate(), 1..4), option::weighted(0.6, some_length()), some_window())
+        .prop_map(|(what, within, window)| Steps { what, within, window });
+    let count = prop_oneof![
+        cut.prop_map(Count::Timeline),
+        column.prop_map(Count::Values),
+        weight.prop_map(Count::Scores),
+        2 => steps.prop_map(Count::Funnel),
+    ];
+    (count, some_predicate(), some_window(), option::weighted(0.4, some_expr()))
+        .prop_map(|(count, what, window, within)| CountQuestion { count, what, window, within })
+}
