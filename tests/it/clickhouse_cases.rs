@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use ofone::{Batch, Db, Entity, Event, Expr, Predicate, Snapshot, Text};
+use ofone::{Batch, Db, Entity, Event, Expr, Predicate, Snapshot, Step, Text, Ties};
 use serde_json::Value as Json;
 
 use crate::support::{at, open, scratch};
@@ -69,22 +70,19 @@ fn members(snapshot: &Snapshot, expr: &Expr) -> BTreeSet<Text> {
     cohort.ids().collect::<Result<_, _>>().expect("listed")
 }
 
-/// A sequence of kinds, each with what must not be before it.
-fn sequence(kinds: &[&str]) -> Expr {
-    let mut steps = kinds.iter().map(|kind| Predicate::kind(*kind));
-    let first = Expr::seq(steps.next().expect("at least one step"));
-    steps.fold(first, Expr::then)
-}
-
 /// The level that each customer of a case reached.
 fn levels(case: &Json, snapshot: &Snapshot) -> BTreeMap<String, u64> {
-    let (steps, within) = (texts(&case["steps"]), case["window"].as_i64().expect("a window") * UNIT);
+    let (steps, within) = (texts(&case["steps"]), case["window"].as_u64().expect("a window") * UNIT as u64);
+    let within = Duration::from_nanos(within);
     let modes = texts(&case["modes"]);
     let users = case["rows"].as_object().expect("rows by user").keys();
     let mut levels: BTreeMap<String, u64> = users.map(|user| (user.clone(), 0)).collect();
     let reached: Vec<BTreeSet<Text>> = if modes.contains(&"strict_increase") {
         // Each prefix is a sequence whose steps are strictly later one than the other.
-        let prefix = |count: usize| sequence(&steps[..count]).within(within).ties(ofone::Ties::None);
+        let prefix = |count: usize| {
+            let kinds = steps[..count].iter().map(|kind| Predicate::kind(*kind));
+            Expr::from(Expr::seq(kinds).within(within).ties(Ties::None))
+        };
         (1..=steps.len()).map(|count| members(snapshot, &prefix(count))).collect()
     } else {
         let what = steps.iter().map(|kind| Predicate::kind(*kind)).collect();
@@ -135,24 +133,24 @@ fn pattern(pattern: &str, conditions: &[&str]) -> Result<Expr, &'static str> {
     if let Some((_, why)) = OTHER_PATTERNS.iter().find(|(other, _)| pattern.contains(other)) {
         return Err(why);
     }
-    let mut expr: Option<Expr> = None;
-    let mut most: Option<i64> = None;
+    let mut steps: Vec<Step> = Vec::new();
+    let mut most: Option<u64> = None;
     for part in pattern.trim_start_matches("(?").trim_end_matches(')').split(")(?") {
         if let Some(bound) = part.strip_prefix("t<") {
-            let units: i64 = bound.trim_start_matches('=').parse().expect("a number of units");
-            most = Some(units * UNIT - i64::from(!bound.starts_with('=')));
+            let units: u64 = bound.trim_start_matches('=').parse().expect("a number of units");
+            most = Some(units * UNIT as u64 - u64::from(!bound.starts_with('=')));
             continue;
         }
         let number: usize = part.parse().expect("the number of a condition");
-        let step = Predicate::kind(conditions[number - 1]);
-        expr = Some(match (expr, most.take()) {
-            (None, _) => Expr::seq(step),
+        let step = Step::new(Predicate::kind(conditions[number - 1]));
+        steps.push(match most.take() {
             // A distance between two steps allows for others between them; without one they are neighbours.
-            (Some(before), Some(nanos)) => before.then(step).step_within(nanos),
-            (Some(before), None) => before.without(Predicate::Any).then(step),
+            Some(nanos) => step.within(Duration::from_nanos(nanos)),
+            None if steps.is_empty() => step,
+            None => step.without(Predicate::Any),
         });
     }
-    expr.ok_or("no step")
+    Ok(Expr::seq(steps).into())
 }
 
 /// `match` is compared; `count` is not, since ofone counts customers and not the matches of one.
@@ -198,7 +196,7 @@ fn retention_is_the_first_condition_and_each_other_one() {
         let (_place, db) = store(events.collect::<Vec<_>>());
         let snapshot = db.snapshot();
         let conditions: Vec<Expr> =
-            texts(&case["conditions"]).into_iter().map(|day| Expr::did(Predicate::kind(day))).collect();
+            texts(&case["conditions"]).into_iter().map(|day| Expr::did(Predicate::kind(day)).into()).collect();
         let count = |condition: &Expr| members(&snapshot, &Expr::And(vec![conditions[0].clone(), condition.clone()])).len();
         let told: Vec<usize> = conditions.iter().map(count).collect();
         assert_eq!(Json::from(told), case["expected"], "{case}");

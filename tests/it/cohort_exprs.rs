@@ -1,7 +1,9 @@
 //! Random questions over the small vocabulary of `model_test.rs`.
 
+use std::time::Duration;
+
 use ofone::{
-    Comparison, Entity, Expr, Moment, Period, Predicate, Severity, Text, TextTest, Ties, Window,
+    Comparison, Entity, Expr, Moment, Period, Predicate, Seq, Severity, Step, Text, TextTest, Ties, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -63,7 +65,7 @@ fn some_field_test() -> impl Strategy<Value = Predicate> {
 }
 
 /// What an event is like.
-pub(crate) fn some_predicate() -> impl Strategy<Value = Predicate> {
+fn some_predicate() -> impl Strategy<Value = Predicate> {
     some_field_test().prop_recursive(2, 8, 3, |inner| {
         prop_oneof![
             3 => vec(inner.clone(), 0..4).prop_map(Predicate::And),
@@ -78,53 +80,55 @@ fn some_moment() -> impl Strategy<Value = Moment> {
     prop_oneof![3 => instant().prop_map(Moment::At), 1 => (-3i64..24).prop_map(Moment::Ago)]
 }
 
-/// Open, closed, empty and backwards ones.
-pub(crate) fn some_period() -> impl Strategy<Value = Period> {
+/// Open and closed ones, empty ones, and such as turn out backwards when it is `now`. Those that are
+/// backwards whenever it is are refused, and so not made.
+fn some_period() -> impl Strategy<Value = Period> {
     let end = || option::weighted(0.6, some_moment());
     (end(), end(), prop::bool::weighted(0.05)).prop_map(|(from, to, empty)| {
+        let (from, to) = match (from, to) {
+            (from, _) if empty => (from, from),
+            (Some(Moment::At(from)), Some(Moment::At(to))) if from > to => (Some(to.into()), Some(from.into())),
+            (Some(Moment::Ago(from)), Some(Moment::Ago(to))) if from < to => {
+                (Some(Moment::Ago(to)), Some(Moment::Ago(from)))
+            }
+            ends => ends,
+        };
         let mut period = Period::default();
-        period.from = from;
-        period.to = if empty { from } else { to };
+        (period.from, period.to) = (from, to);
         period
     })
 }
 
 /// The window of counts.
-pub(crate) fn some_window() -> impl Strategy<Value = Window> {
+fn some_window() -> impl Strategy<Value = Window> {
     prop_oneof![2 => Just(Window::ALL), 3 => (instant(), instant()).prop_map(|(a, b)| Window::new(a, b))]
 }
 
 /// Lengths that separate instants of events, and some that no two instants exceed.
-fn some_length() -> impl Strategy<Value = i64> {
-    prop_oneof![12 => 0i64..12, 1 => Just(i64::MAX)]
+fn some_length() -> impl Strategy<Value = u64> {
+    prop_oneof![12 => 0u64..12, 1 => Just(i64::MAX as u64)]
 }
 
 fn some_sequence() -> impl Strategy<Value = Expr> {
     let ties = select(&[Ties::Any, Ties::Seq, Ties::None][..]);
-    let step = (some_predicate(), option::weighted(0.2, some_length()), vec(some_predicate(), 0..2));
-    let plain_step = some_predicate().prop_map(|what| (what, None, Vec::new()));
-    let later = prop_oneof![2 => step, 2 => plain_step];
+    let later = (some_predicate(), option::weighted(0.2, some_length()), vec(some_predicate(), 0..2)).prop_map(
+        |(what, within, without)| {
+            let step = without.into_iter().fold(Step::new(what), Step::without);
+            within.map(Duration::from_nanos).into_iter().fold(step, Step::within)
+        },
+    );
+    let later = prop_oneof![later, some_predicate().prop_map(Step::new)];
     (some_predicate(), vec(later, 0..3), option::weighted(0.5, some_length()), some_period(), ties).prop_map(
         |(first, later, within, window, ties)| {
-            let mut expr = Expr::seq(first);
-            for (what, step_within, without) in later {
-                expr = without.into_iter().fold(expr, Expr::without);
-                expr = expr.then(what);
-                if let Some(nanos) = step_within {
-                    expr = expr.step_within(nanos);
-                }
-            }
-            if let Some(nanos) = within {
-                expr = expr.within(nanos);
-            }
-            expr.during(window).ties(ties)
+            let seq = Expr::seq(std::iter::once(Step::new(first)).chain(later)).during(window).ties(ties);
+            within.map(Duration::from_nanos).into_iter().fold(seq, Seq::within).into()
         },
     )
 }
 
 fn some_set() -> impl Strategy<Value = Expr> {
     let did = (some_predicate(), prop_oneof![5 => Just(1u32), 3 => 2u32..5], some_period())
-        .prop_map(|(what, at_least, window)| Expr::did(what).at_least(at_least).during(window));
+        .prop_map(|(what, at_least, window)| Expr::from(Expr::did(what).at_least(at_least).during(window)));
     let entity = select(&ENTITIES[..]).prop_map(entity);
     let stranger = Just(Entity::new("olt", "unheard-of"));
     let reach = (prop_oneof![9 => entity, 1 => stranger], some_period())
@@ -182,7 +186,7 @@ pub(crate) fn some_count() -> impl Strategy<Value = CountQuestion> {
     ];
     let weight = select(&[Weight::One, Weight::Severity, Weight::SeveritySquared][..]);
     let steps = (vec(some_predicate(), 1..4), option::weighted(0.6, some_length()), some_window())
-        .prop_map(|(what, within, window)| Steps { what, within, window });
+        .prop_map(|(what, within, window)| Steps { what, within: within.map(u64::cast_signed), window });
     let count = prop_oneof![
         cut.prop_map(Count::Timeline),
         column.prop_map(Count::Values),

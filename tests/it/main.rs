@@ -5,7 +5,7 @@
 //! `cohort_test.rs` compares that over the questions of `cohort_exprs.rs`; `clickhouse_cases.rs` asks what
 //! others tested; `crash.rs` kills a writing process again and again; `damage.rs` flips bytes on
 //! disk; `live.rs` reads while others write; `api.rs` tells the single promises by example, `cli.rs`
-//! those of the command line; `tidy.rs` reads the source. Set `OFONE_MODEL_CASES`,
+//! and `cli_cohorts.rs` those of the command line; `tidy.rs` reads the source. Set `OFONE_MODEL_CASES`,
 //! `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_DAMAGE_ROUNDS` or
 //! `OFONE_LIVE_SECONDS` to look harder or to repeat a run.
 
@@ -36,6 +36,9 @@ mod live;
 
 #[cfg(feature = "cli")]
 mod cli;
+
+#[cfg(feature = "cli")]
+mod cli_cohorts;
 
 mod tidy;
 

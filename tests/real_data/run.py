@@ -153,7 +153,7 @@ class Log:
     def sequence(self, query):
         """The number of A events that are followed is not asked for: sets of customers are what ofone counts."""
         first, then = (f"kind = {quoted(query[step])}" for step in ("a", "b"))
-        bounds = f"within {query['within_s']}s, during {during(query, 'a_from', 'a_to')}"
+        bounds = f"within {query['within_s']}s, {during(query, 'a_from', 'a_to')}"
         sets = {"ordered": "seq", "strict": "none"}
         return {name: self.by_customer.who(f"seq({first} -> {then}, {bounds}, ties {ties})") for name, ties in sets.items()}
 
@@ -167,7 +167,7 @@ class Log:
         }
 
     def affected_customers(self, query):
-        instant = f"[{query['at']}, {a_nanosecond_after(query['at'])})"
+        instant = f"during [{query['at']}, {a_nanosecond_after(query['at'])})"
         reached = f"reach({quoted(query['object'])}, {instant})"
         return self.by_customer.who(reached, f"--max-hops={query['max_hops']}")
 
@@ -202,7 +202,7 @@ def window(query):
 
 
 def during(query, begin="from", end="to"):
-    return f"[{query[begin]}, {query[end]})"
+    return f"during [{query[begin]}, {query[end]})"
 
 
 def a_nanosecond_after(time):

@@ -33,6 +33,15 @@ impl AskArgs {
         }
     }
 
+    /// The expression that a text is; plain dates in it are days of the zone asked for.
+    pub(crate) fn expr(&self, text: &str, output: &OutputArgs) -> Result<Expr, Failure> {
+        let read = match output.tz.iana_name() {
+            Some(zone) => Expr::parse_in(text, zone),
+            None => Expr::parse(text),
+        };
+        read.map_err(|error| Failure::misread(&error))
+    }
+
     /// The customers in a set.
     pub(crate) fn who(&self, snapshot: &Snapshot, expr: &Expr, now: Timestamp) -> Result<Cohort, Failure> {
         let query = snapshot.who(expr.clone()).now(now);
@@ -64,7 +73,7 @@ impl WindowArgs {
 pub(crate) struct CohortArgs {
     /// Only what these customers lived through: an expression, as for `ofone who`.
     #[arg(long = "in", value_name = "EXPR")]
-    within: Option<Expr>,
+    within: Option<String>,
 }
 
 impl CohortArgs {
@@ -72,10 +81,12 @@ impl CohortArgs {
     pub(crate) fn cohort(
         &self,
         ask: &AskArgs,
+        output: &OutputArgs,
         snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<Option<Cohort>, Failure> {
-        self.within.as_ref().map(|expr| ask.who(snapshot, expr, now)).transpose()
+        let Some(text) = &self.within else { return Ok(None) };
+        ask.who(snapshot, &ask.expr(text, output)?, now).map(Some)
     }
 }
 

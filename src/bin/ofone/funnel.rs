@@ -9,6 +9,8 @@ use crate::exit::{Done, Failure};
 use crate::rows::Rows;
 use crate::time;
 
+const COLUMNS: [&str; 6] = ["step", "what", "customers", "p50_nanos", "p90_nanos", "pending"];
+
 /// Count the customers that reached each of several steps, one after the other.
 ///
 /// Steps match different events; at one instant they may come in any order. `pending` are those who may
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Done {
     let window = args.window.window(&clock)?;
     let db = args.store.open()?;
     let snapshot = db.snapshot();
-    let cohort = args.cohort.cohort(&args.ask, &snapshot, clock.now()?)?;
+    let cohort = args.cohort.cohort(&args.ask, &args.output, &snapshot, clock.now()?)?;
     let mut query = snapshot.funnel(args.steps.clone()).window(window).now(clock.now()?);
     if let Some(nanos) = args.within {
         query = query.within(nanos);
@@ -69,8 +71,7 @@ pub(crate) fn run(args: &Args) -> Done {
         }
         return rows.close();
     }
-    const NAMES: [&str; 6] = ["step", "what", "customers", "p50_nanos", "p90_nanos", "pending"];
-    let mut rows = Rows::open(&args.output, &clock, &NAMES)?;
+    let mut rows = Rows::open(&args.output, &clock, &COLUMNS)?;
     for (number, (step, what)) in funnel.steps.iter().zip(&args.steps).enumerate() {
         let what = what.to_string();
         let nanos = |nanos: Option<i64>| nanos.map_or(Cell::Absent, Cell::Nanos);

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Done {
     };
     let db = args.store.open()?;
     let snapshot = db.snapshot();
-    let cohort = args.cohort.cohort(&args.ask, &snapshot, clock.now()?)?;
+    let cohort = args.cohort.cohort(&args.ask, &args.output, &snapshot, clock.now()?)?;
     let mut query = snapshot.timeline(args.what.clone()).window(window).now(clock.now()?).every(bucket);
     if let Some(cohort) = &cohort {
         query = query.cohort(cohort);

@@ -91,7 +91,7 @@ pub(crate) fn values(args: &CountArgs, field: &Field, limit: Option<usize>) -> D
     let window = args.window.window(&clock)?;
     let db = args.store.open()?;
     let snapshot = db.snapshot();
-    let cohort = args.cohort.cohort(&args.ask, &snapshot, clock.now()?)?;
+    let cohort = args.cohort.cohort(&args.ask, &args.output, &snapshot, clock.now()?)?;
     let mut query = match limit {
         Some(limit) => snapshot.top(field.clone(), args.what.clone()).limit(limit),
         None => snapshot.group_by(field.clone(), args.what.clone()),
@@ -118,7 +118,7 @@ fn customers(args: &CountArgs, by: By, limit: usize) -> Done {
         By::Severity => Score::Severity,
         By::Severity2 => Score::SeveritySquared,
     };
-    let cohort = args.cohort.cohort(&args.ask, &snapshot, clock.now()?)?;
+    let cohort = args.cohort.cohort(&args.ask, &args.output, &snapshot, clock.now()?)?;
     let mut query = snapshot.top_customers(args.what.clone(), score).window(window).now(clock.now()?).limit(limit);
     if let Some(cohort) = &cohort {
         query = query.cohort(cohort);

@@ -1,7 +1,7 @@
 //! `ofone who`: the customers in a set.
 
 use ofone::export::Cell;
-use ofone::{Cohort, Expr, Text};
+use ofone::{Cohort, Text};
 
 use crate::args::{self, OutputArgs, StoreArgs};
 use crate::ask::{self, AskArgs, customer_text};
@@ -27,7 +27,7 @@ Examples:
 pub(crate) struct Args {
     /// The set, as an expression.
     #[arg(value_name = "EXPR")]
-    expr: Expr,
+    expr: String,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -66,9 +66,10 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Done {
     let clock = args.ask.clock(&args.output)?;
+    let expr = args.ask.expr(&args.expr, &args.output)?;
     let db = args.store.open()?;
     let snapshot = db.snapshot();
-    let mut query = snapshot.who(args.expr.clone()).now(clock.now()?);
+    let mut query = snapshot.who(expr).now(clock.now()?);
     if args.ask.scan_only {
         query = query.scan_only();
     }
