@@ -53,6 +53,7 @@ mod error;
 mod model;
 
 mod codec;
+mod expr;
 pub mod import;
 
 mod store;
@@ -70,6 +71,7 @@ pub mod export;
 
 pub use db::{Db, Durability, Options, Writer};
 pub use error::{Error, ErrorKind, Result};
+pub use expr::{Comparison, Did, Expr, Moment, Period, Predicate, Seq, Step, TextTest, Ties};
 pub use ingest::{Batch, Pending, Receipt};
 pub use model::{
     Entity, Event, EventName, Interval, IntervalSet, Limits, Link, LinkChange, Outcome, Record, Rejection, Severity,

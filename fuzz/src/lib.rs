@@ -7,7 +7,7 @@ use std::io::Cursor as Bytes;
 use std::str::FromStr;
 
 use ofone::import::{Format, Import, ImportOptions, Input, Mapping, Reject, native};
-use ofone::{Cursor, Entity, EventName, Record, Timestamp};
+use ofone::{Cursor, Entity, EventName, Expr, Predicate, Record, Timestamp};
 
 pub use operations::operations;
 
@@ -65,6 +65,17 @@ pub fn texts(data: &[u8]) {
             let name = EventName { source: line.into(), id: line.into(), time };
             assert!(name.to_string().starts_with(line));
         }
+    }
+}
+
+/// An expression a file: one that is read is printed as one that reads the same, in any zone.
+pub fn expr(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    comes_back::<Expr>(text);
+    comes_back::<Predicate>(text);
+    if let Ok(expr) = Expr::parse_in(text, "UTC") {
+        expr.check().expect("what was read keeps the rules");
+        comes_back::<Expr>(&expr.to_string());
     }
 }
 

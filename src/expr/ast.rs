@@ -8,11 +8,14 @@ use crate::model::{Entity, Severity, Text, Timestamp};
 /// [`std::fmt::Display`] writes it, and the two are inverse.
 ///
 /// ```
-/// use ofone::{Expr, Period, Predicate};
-/// let calls = Expr::did(Predicate::kind("call.dropped").and(Predicate::severity_at_least(17))).at_least(3).during(Period::last_days(7));
-/// let text = "did(kind = call.dropped and severity >= 17, n >= 3, -7d)";
-/// assert_eq!(calls.to_string(), text);
-/// assert_eq!(text.parse::<Expr>().unwrap(), calls);
+/// use ofone::{Expr, Period, Predicate, Severity};
+/// let dropped = Predicate::kind("call.dropped").and(Predicate::severity_at_least(Severity::ERROR));
+/// let churned = Predicate::kind("contract.cancelled");
+/// let expr = Expr::did(dropped).at_least(3).during(Period::last_days(7)).minus(Expr::did(churned));
+/// let text = "did(kind = call.dropped and severity >= 17, n >= 3, -7d) minus did(kind = contract.cancelled)";
+/// assert_eq!(expr.to_string(), text);
+/// assert_eq!(text.parse::<Expr>()?, expr);
+/// # Ok::<(), ofone::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

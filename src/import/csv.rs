@@ -7,7 +7,7 @@ use crate::import::json::{Node, repeated};
 use crate::import::lines::{Piece, too_long};
 use crate::import::mapping::Mapping;
 use crate::import::parsed::{Parsed, Row};
-use crate::import::suggest::did_you_mean;
+use crate::model::did_you_mean;
 
 /// How cells are told apart.
 #[derive(Clone, Debug)]

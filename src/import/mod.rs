@@ -18,7 +18,6 @@ pub mod native;
 mod parsed;
 mod parts;
 mod reader;
-mod suggest;
 mod time;
 
 pub use input::Input;

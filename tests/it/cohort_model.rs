@@ -253,3 +253,132 @@ fn compares(own: f64, comparison: Comparison, wanted: f64) -> bool {
 pub(crate) fn names(items: &[Item], places: &[usize]) -> Vec<EventName> {
     places.iter().map(|&place| items[place].event.name()).collect()
 }
+
+/// Examples worked out by hand.
+mod tests {
+    use std::time::Duration;
+
+    use ofone::{Outcome, Record};
+
+    use super::*;
+    use crate::cohort_counts::Steps;
+    use crate::support::{at, event, link};
+
+    fn model(records: impl IntoIterator<Item = Record>) -> Model {
+        let mut model = Model::default();
+        for record in records {
+            assert_eq!(model.apply(&record, 1), Outcome::Inserted, "{record:?}");
+        }
+        model
+    }
+
+    fn of_kind(time: i64, id: &str, kind: &str) -> Event {
+        let mut event = event(time, id, "customer:A");
+        event.kind = kind.into();
+        event
+    }
+
+    fn kinds<const N: usize>(kinds: [&str; N]) -> Seq {
+        Expr::seq(kinds.map(Predicate::kind))
+    }
+
+    /// Ids of the events that win.
+    fn winners(naive: &Naive<'_>, seq: Seq) -> Option<Vec<String>> {
+        let items = naive.stream(&"A".into());
+        let id = |place: usize| items[place].event.id.as_deref().expect("these examples give ids").to_owned();
+        naive.sequence(&"A".into(), &seq).map(|places| places.into_iter().map(id).collect())
+    }
+
+    #[test]
+    fn events_count_through_links_and_each_once() {
+        let model = model([
+            link("customer:A", "uses", "olt:K").valid_from(at(5)).into(),
+            link("customer:B", "uses", "olt:K").valid_to(at(5)).into(),
+            event(4, "early", "olt:K").into(),
+            event(5, "late", "olt:K").into(),
+            event(7, "lasting", "olt:K").end(at(9)).into(),
+        ]);
+        let naive = Naive::new(&model, at(10));
+        let who = |did: Did| naive.who(&did.into()).into_iter().map(|id| id.to_string()).collect::<Vec<_>>();
+        let any = || Expr::did(Predicate::Any);
+        assert_eq!(who(any()), ["A", "B"]);
+        assert_eq!(who(any().at_least(2)), ["A"]);
+        assert_eq!(who(any().during(at(4)..at(5))), ["B"]);
+        assert_eq!(who(any().during(at(8)..at(9))), ["A"], "a lasting event is there until its end");
+        assert_eq!(who(any().during(at(9)..at(10))), Vec::<String>::new());
+        assert_eq!(who(any().during(Period::between(Moment::Ago(3), Moment::Ago(2)))), ["A"]);
+        let reached = |from, to| naive.who(&Expr::reach(crate::support::entity("olt:K"), at(from)..at(to))).len();
+        assert_eq!([reached(0, 5), reached(4, 6), reached(5, 5)], [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_tie_counts_as_the_sequence_says() {
+        let model = model([of_kind(1, "b", "first").into(), of_kind(1, "a", "then").into()]);
+        let naive = Naive::new(&model, at(0));
+        assert_eq!(winners(&naive, kinds(["first", "then"])), Some(vec!["b".into(), "a".into()]));
+        assert_eq!(winners(&naive, kinds(["first", "then"]).ties(Ties::Seq)), None);
+        assert_eq!(winners(&naive, kinds(["then", "first"]).ties(Ties::Seq)), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(winners(&naive, kinds(["then", "first"]).ties(Ties::None)), None);
+        assert_eq!(winners(&naive, kinds(["then", "then"])), None, "one event is one step");
+    }
+
+    #[test]
+    fn of_several_choices_the_earliest_completion_wins_then_the_earliest_events() {
+        let times = [(1, "a1", "a"), (2, "a2", "a"), (5, "b1", "b"), (6, "a3", "a"), (7, "b2", "b")];
+        let model = model(times.map(|(time, id, kind)| of_kind(time, id, kind).into()));
+        let naive = Naive::new(&model, at(0));
+        let ab = || kinds(["a", "b"]);
+        let nanos = Duration::from_nanos;
+        let won = |seq: Seq| winners(&naive, seq).map(|ids| ids.join(" ")).unwrap_or_default();
+        assert_eq!(won(ab()), "a1 b1");
+        assert_eq!(won(ab().within(nanos(3))), "a2 b1");
+        assert_eq!(won(ab().within(nanos(2))), "a3 b2");
+        assert_eq!(won(ab().within(nanos(0))), "");
+        assert_eq!(won(ab().during(at(2)..at(6))), "a2 b1", "the first step is in the window");
+        assert_eq!(won(ab().during(at(6)..at(7))), "a3 b2", "the others need not be");
+        let bounded = Expr::seq([Step::new(Predicate::kind("a")), Step::new(Predicate::kind("a")).within(nanos(1))]);
+        assert_eq!(won(bounded.then(Predicate::kind("b"))), "a1 a2 b1");
+        let without = Step::new(Predicate::kind("b")).without(Predicate::kind("a"));
+        assert_eq!(won(Expr::seq([Predicate::kind("a")]).then(without)), "a2 b1");
+    }
+
+    #[test]
+    fn what_an_event_lacks_compares_with_nothing() {
+        let plain = of_kind(1, "x", "k").attribute("count", 3).attribute("cause", "3");
+        let no = |what: Predicate| assert!(!satisfies(&plain, &what), "{what}");
+        let yes = |what: Predicate| assert!(satisfies(&plain, &what), "{what}");
+        for comparison in [Comparison::Less, Comparison::AtMost, Comparison::AtLeast, Comparison::Greater] {
+            no(Predicate::severity(comparison, Severity::NONE));
+            no(Predicate::severity(comparison, Severity::INFO));
+            no(Predicate::value(comparison, 0.0));
+        }
+        yes(Predicate::severity(Comparison::Equal, Severity::NONE));
+        no(Predicate::layer(TextTest::like("*")));
+        yes(Predicate::attribute("count", "3"));
+        yes(Predicate::attribute("cause", "3"));
+        yes(Predicate::attribute_number("count", Comparison::Equal, 3.0));
+        no(Predicate::attribute_number("cause", Comparison::Equal, 3.0));
+        no(Predicate::has_attribute("none"));
+        yes(Predicate::about(TextTest::like("customer:*")));
+        no(Predicate::with("customer:A"));
+        yes(Predicate::And(vec![]));
+        no(Predicate::Or(vec![]));
+    }
+
+    #[test]
+    fn a_funnel_takes_ties_in_the_order_of_its_steps_and_no_event_twice() {
+        let model = model([of_kind(3, "b", "a").into(), of_kind(3, "a", "b").into(), of_kind(9, "c", "c").into()]);
+        let naive = Naive::new(&model, at(0));
+        let level = |what: [&str; 3], within: Option<i64>, from: i64| {
+            let window = ofone::Window::new(at(from), Timestamp::MAX);
+            let steps = Steps { what: what.map(Predicate::kind).to_vec(), within, window };
+            steps.reached(&naive, &"A".into()).0
+        };
+        assert_eq!(level(["a", "b", "c"], None, 0), 3);
+        assert_eq!(level(["b", "a", "c"], Some(6), 0), 3);
+        assert_eq!(level(["a", "b", "c"], Some(5), 0), 2);
+        assert_eq!(level(["a", "a", "c"], None, 0), 1);
+        assert_eq!(level(["c", "a", "b"], None, 0), 1);
+        assert_eq!(level(["a", "b", "c"], None, 4), 0);
+    }
+}

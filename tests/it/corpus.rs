@@ -40,6 +40,11 @@ fn texts() {
 }
 
 #[test]
+fn expressions() {
+    replay("expr", targets::expr);
+}
+
+#[test]
 fn operations() {
     replay("operations", targets::operations);
 }

@@ -11,7 +11,7 @@ const LINE_MAX: usize = 120;
 const FLOORS: [&[&str]; 8] = [
     &["error"],
     &["model"],
-    &["codec", "import"],
+    &["codec", "expr", "import"],
     &["store"],
     &["dictionary", "topology"],
     &["segment"],

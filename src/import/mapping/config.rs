@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Result};
-use crate::import::suggest::did_you_mean;
+use crate::model::did_you_mean;
 
 /// Parses `text` and hands its top table to `compile`.
 pub(super) fn with_root<T>(text: &str, compile: impl FnOnce(&Section<'_>) -> Result<T>) -> Result<T> {

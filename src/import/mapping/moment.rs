@@ -8,9 +8,8 @@ use crate::error::{Error, Result};
 use crate::import::mapping::config::{Item, Section};
 use crate::import::mapping::template::{Path, Template, View};
 use crate::import::mapping::value::missing;
-use crate::import::suggest::did_you_mean;
 use crate::import::time;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, did_you_mean};
 
 /// A time: a template, a format, and for local times the zone they are in.
 #[derive(Debug)]

@@ -7,8 +7,7 @@ use crate::error::{Error, Result};
 use crate::import::mapping::config::{Item, Section};
 use crate::import::mapping::scale::{self, Scale};
 use crate::import::mapping::template::{Path, Template, View};
-use crate::import::suggest::did_you_mean;
-use crate::model::Severity;
+use crate::model::{Severity, did_you_mean};
 
 /// The attribute that keeps the word of the feed, when it was translated.
 pub(super) const ORIGINAL: &str = "_sev";

@@ -13,9 +13,8 @@ use smallvec::SmallVec;
 use crate::error::{Error, Result};
 use crate::import::json::{self, Key, Node};
 use crate::import::parts::{self, Attributes};
-use crate::import::suggest::did_you_mean;
 use crate::import::time;
-use crate::model::{Entity, Event, Link, LinkChange, Record, Severity, Text, Timestamp, Value};
+use crate::model::{Entity, Event, Link, LinkChange, Record, Severity, Text, Timestamp, Value, did_you_mean};
 
 /// Parses one native line.
 ///

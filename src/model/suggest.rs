@@ -1,7 +1,7 @@
 //! "Did you mean": the closest of the names that would have been right.
 
 /// `, did you mean `x`?` with the candidate closest to `name`, or nothing when none is close.
-pub(super) fn did_you_mean<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
+pub(crate) fn did_you_mean<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
     // A name of absurd length is not a typing error, and the distance costs length times length.
     if name.len() > 64 {
         return String::new();
