@@ -9,7 +9,8 @@ use crossbeam::channel::bounded;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Batch, Engine, Pending, Receipt, Request, Settings, Threads, prepare};
 use crate::model::{Limits, Text};
-use crate::query::{CheckReport, Snapshot};
+use crate::query::{CheckReport, Cohort, Snapshot, put_cohort, remove_cohort, unknown_cohort};
+use crate::store::Batch as StoreBatch;
 
 /// What an acknowledged commit survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -169,6 +170,33 @@ impl Db {
         Snapshot::new(engine.lookup.clone(), engine.views.load())
     }
 
+    /// Saves the customers of `cohort` under a name of at most 256 bytes, in place of what has that name;
+    /// on the disk when this returns, and seen by snapshots taken from then on. The set stays as it is
+    /// whatever is written later. [`crate::Expr::Cohort`] reads it.
+    ///
+    /// # Errors
+    /// `Invalid` for an unfit name or a cohort of another store; as [`Writer::commit`] when it cannot be
+    /// written.
+    pub fn save_cohort(&self, name: &str, cohort: &Cohort) -> Result<()> {
+        cohort.check_store(&self.snapshot())?;
+        let mut batch = StoreBatch::default();
+        put_cohort(&self.inner.engine.lookup.store, &mut batch, name, cohort)?;
+        self.inner.write_meta(batch)
+    }
+
+    /// Forgets the cohort saved under a name. Snapshots that see it keep it.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn drop_cohort(&self, name: &str) -> Result<()> {
+        if !self.snapshot().cohorts()?.iter().any(|saved| saved.name == name) {
+            return Err(unknown_cohort(name));
+        }
+        let mut batch = StoreBatch::default();
+        remove_cohort(&self.inner.engine.lookup.store, &mut batch, name);
+        self.inner.write_meta(batch)
+    }
+
     /// Seals what is in memory, and returns when that is done. Durability does not need it.
     pub fn flush(&self) -> Result<()> {
         self.inner.ask(|reply| Request::Freeze { reply })?;
@@ -201,6 +229,13 @@ impl Db {
 }
 
 impl Inner {
+    /// Writes what no commit knows of, and shows it to new snapshots.
+    fn write_meta(&self, batch: StoreBatch) -> Result<()> {
+        self.engine.check_writable()?;
+        self.engine.lookup.store.write(batch, true).inspect_err(|error| self.engine.poison(error))?;
+        self.ask(|reply| Request::Refresh { reply })
+    }
+
     /// Sends a request and waits until it is done.
     fn ask(&self, request: impl FnOnce(crossbeam::channel::Sender<()>) -> Request) -> Result<()> {
         let (reply, answered) = bounded(1);

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Poisoned,
     /// The operating system or the storage engine failed; the cause tells more.
     Io,
+    /// The caller stopped it through a token; nothing was changed.
+    Cancelled,
     /// The store was written by a version of ofone that this one cannot read.
     Unsupported,
 }
@@ -40,6 +42,7 @@ impl ErrorKind {
             ErrorKind::DiskFull => "disk full",
             ErrorKind::Poisoned => "closed for writing",
             ErrorKind::Io => "input/output",
+            ErrorKind::Cancelled => "cancelled",
             ErrorKind::Unsupported => "unsupported format",
         }
     }

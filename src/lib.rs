@@ -78,6 +78,6 @@ pub use model::{
     Text, Timestamp, Value, Window,
 };
 pub use query::{
-    CheckReport, Cursor, Customers, EntityInfo, Links, Path, Snapshot, SourceStats, Stats, Stream, StreamItem,
-    StreamQuery, Why, WhyNot,
+    CancelToken, CheckReport, Cohort, Cursor, Customers, EntityInfo, Explain, ExplainStep, Ids, Links, Path,
+    SavedCohort, Snapshot, SourceStats, Stats, Stream, StreamItem, StreamQuery, WhoQuery, Why, WhyNot,
 };

@@ -140,6 +140,19 @@ pub(crate) struct Manifest {
     pub(crate) totals: Totals,
 }
 
+/// A cohort saved under a name.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct SavedCohort {
+    /// Text of the expression it came from.
+    pub(crate) expr: String,
+    /// Last commit visible when it was found.
+    pub(crate) commit: u64,
+    /// The instant from which relative moments were counted.
+    pub(crate) now: i64,
+    /// The customers, a roaring bitmap in the portable format.
+    pub(crate) numbers: Vec<u8>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +176,7 @@ mod tests {
         #[test]
         fn arbitrary_records_never_panic(bytes: Vec<u8>) {
             let _ = (decode::<LogRow>(&bytes), decode::<Manifest>(&bytes), decode::<Shape>(&bytes));
+            let _ = decode::<SavedCohort>(&bytes);
         }
     }
 }

@@ -11,4 +11,4 @@ mod names;
 mod terms;
 
 pub(crate) use names::{NameHash, NameHasher, NameReader, NameWriter, parse as parse_name};
-pub(crate) use terms::{TermLimits, TermTables, TermWriter, Terms};
+pub(crate) use terms::{ShapeEntry, TermLimits, TermTables, TermWriter, Terms};

@@ -104,6 +104,11 @@ impl TermTables {
         &self.shapes
     }
 
+    /// The numbered texts of a scope, by number.
+    pub(crate) fn texts(&self, scope: u32) -> &[Text] {
+        self.texts.get(scope as usize).map_or(&[], |scope| &scope.texts)
+    }
+
     /// The value of attribute `index` of an event of `shape`.
     pub(crate) fn value(&self, shape: &ShapeEntry, index: usize, value: &RawValue) -> Result<Value> {
         Ok(match value {

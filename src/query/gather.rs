@@ -8,6 +8,7 @@ use crate::codec::raw::RawEvent;
 use crate::error::{Error, Result};
 use crate::model::{Interval, IntervalSet, Timestamp};
 use crate::query::filter::Bound;
+use crate::query::item::lasts;
 use crate::segment::{Lookup, Reading, Segment, View};
 use crate::store::{Family, Pinned};
 use crate::topology::{LinkView, Reach};
@@ -38,21 +39,22 @@ pub(super) fn homes(reach: &Reach, links: &LinkView<'_>, window: &Interval) -> R
 
 /// A row to decode: its segment, its home, and where its bytes are.
 pub(super) struct Row<'a> {
-    segment: &'a Segment,
-    home: u32,
-    value: Pinned<'a>,
+    pub(super) segment: &'a Segment,
+    pub(super) home: u32,
+    pub(super) value: Pinned<'a>,
 }
 
-/// Fetches the rows of `homes` from the segments that overlap `window`. No term is held off
+/// Fetches the rows of `homes` from the segments that overlap one of `windows`. No term is held off
 /// meanwhile: a disk may take its time.
 pub(super) fn fetch<'a>(
     lookup: &'a Lookup,
     view: &'a View,
     homes: &[u32],
-    window: &Interval,
+    windows: &[Interval],
 ) -> Result<SmallVec<[Row<'a>; 8]>> {
     let mut wanted: SmallVec<[(&Segment, u32, [u8; 8]); 8]> = SmallVec::new();
-    for segment in view.segments.iter().filter(|segment| segment.overlaps(window)) {
+    let overlaps = |segment: &Segment| windows.iter().any(|window| segment.overlaps(window));
+    for segment in view.segments.iter().filter(|segment| overlaps(segment)) {
         for &home in homes.iter().filter(|&&home| segment.homes.contains(home)) {
             wanted.push((segment, home, key::row(segment.meta.number, home)));
         }
@@ -117,10 +119,12 @@ fn values<'a>(lookup: &'a Lookup, wanted: &[(&Segment, u32, [u8; 8])]) -> SmallV
     lookup.store.get_sorted(Family::Rows, wanted.iter().map(|row| &row.2[..])).into()
 }
 
-/// Whether the event is in the stream.
-fn is_present(event: &RawEvent, reach: &Reach, window: &Interval) -> bool {
+/// Whether the event is in the stream of the window.
+pub(super) fn is_present(event: &RawEvent, reach: &Reach, window: &Interval) -> bool {
     if event.end.is_some() {
-        return felt(event, reach).overlaps(window);
+        let present = lasts(event).intersect(window);
+        let felt = |subject: &u32| reach.get(*subject).is_some_and(|reached| reached.when.overlaps(&present));
+        return event.subjects.iter().any(felt);
     }
     let time = Timestamp::from_nanos(event.time);
     let reached = |subject: &u32| reach.get(*subject).is_some_and(|reached| reached.when.contains(time));

@@ -6,6 +6,7 @@
 
 mod answer;
 mod check;
+mod cohort;
 mod filter;
 mod gather;
 mod item;
@@ -17,6 +18,8 @@ mod why;
 
 pub use answer::{CheckReport, EntityInfo, Links, SourceStats, Stats};
 pub(crate) use check::check;
+pub use cohort::{CancelToken, Cohort, Explain, ExplainStep, Ids, SavedCohort, WhoQuery};
+pub(crate) use cohort::{put_cohort, remove_cohort, unknown_cohort};
 pub use item::{Cursor, StreamItem};
 pub use snapshot::{Customers, Snapshot};
 pub use stream::{Stream, StreamQuery};

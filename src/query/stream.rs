@@ -137,7 +137,7 @@ impl StreamQuery {
         let reach = reach(&links, customer, Interval::ALL, self.max_hops)?;
         let window = self.filter.window.interval();
         let homes = gather::homes(&reach, &links, &window)?;
-        let rows = gather::fetch(&snapshot.lookup, &snapshot.view, &homes, &window)?;
+        let rows = gather::fetch(&snapshot.lookup, &snapshot.view, &homes, &[window])?;
         let resolver = Resolver::new(&snapshot.lookup);
         let bound = Bound::new(&self.filter, resolver.tables());
         let mut hits = gather::gather(&snapshot.lookup, &snapshot.view, &rows, &homes, &reach, &bound, window)?;

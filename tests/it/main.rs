@@ -27,6 +27,8 @@ mod clickhouse_cases;
 
 mod api;
 
+mod cohort;
+
 #[cfg(unix)]
 mod crash;
 

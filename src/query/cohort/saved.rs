@@ -1,0 +1,109 @@
+//! Cohorts under a name.
+
+use roaring::RoaringBitmap;
+
+use crate::codec::record;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Text, Timestamp};
+use crate::query::cohort::set::Cohort;
+use crate::query::snapshot::Snapshot;
+use crate::store::{Batch, Family, Store};
+
+/// A cohort that was saved under a name: [`crate::Db::save_cohort`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SavedCohort {
+    /// Its name, as in `cohort(name)`.
+    pub name: Text,
+    /// The text of the expression it came from. The set does not follow it any more.
+    pub expr: Text,
+    /// The last commit that was visible when it was found.
+    pub commit: u64,
+    /// The instant from which relative moments were counted.
+    pub now: Timestamp,
+    /// How many customers there are.
+    pub customers: u64,
+}
+
+/// First bytes of the `meta` keys of cohorts.
+const PREFIX: &[u8] = b"cohort/";
+/// Bytes of a name.
+const NAME_BYTES_MAX: usize = 256;
+
+fn key_of(name: &str) -> Vec<u8> {
+    [PREFIX, name.as_bytes()].concat()
+}
+
+/// Puts a cohort under a name, in place of the one that has it.
+///
+/// # Errors
+/// `Invalid` for a name that is empty or longer than 256 bytes.
+pub(crate) fn put(store: &Store, batch: &mut Batch, name: &str, cohort: &Cohort) -> Result<()> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "the name of a cohort has 1 to {NAME_BYTES_MAX} bytes, not {}",
+            name.len()
+        )));
+    }
+    let mut numbers = Vec::with_capacity(cohort.numbers().serialized_size());
+    cohort.numbers().serialize_into(&mut numbers).expect("memory takes any bitmap");
+    let record = record::SavedCohort {
+        expr: cohort.expr().to_string(),
+        commit: cohort.commit(),
+        now: cohort.now().as_nanos(),
+        numbers,
+    };
+    batch.put(store, Family::Meta, &key_of(name), &record::encode(&record));
+    Ok(())
+}
+
+/// Removes the cohort of a name.
+pub(crate) fn remove(store: &Store, batch: &mut Batch, name: &str) {
+    batch.delete(store, Family::Meta, &key_of(name));
+}
+
+/// The cohort of a name, as of the snapshot.
+pub(crate) fn load(snapshot: &Snapshot, name: &str) -> Result<Option<(SavedCohort, RoaringBitmap)>> {
+    let value = snapshot.view.snapshot.get(Family::Meta, &key_of(name))?;
+    value.map(|value| parse(name, &value)).transpose()
+}
+
+/// All cohorts, by name, as of the snapshot.
+pub(crate) fn all(snapshot: &Snapshot) -> Result<Vec<SavedCohort>> {
+    snapshot.view.snapshot.with_cursor(Family::Meta, |cursor| {
+        let mut found = Vec::new();
+        let mut entry = cursor.seek(PREFIX)?;
+        while let Some((key, value)) = entry {
+            let Some(name) = key.strip_prefix(PREFIX) else { break };
+            let name = std::str::from_utf8(name)
+                .map_err(|cause| Error::corrupt("name of a cohort is not UTF-8").because(cause))?;
+            found.push(parse(name, value)?.0);
+            entry = cursor.advance()?;
+        }
+        Ok(found)
+    })
+}
+
+/// What there is not.
+pub(crate) fn unknown(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("no cohort is saved as `{name}`"))
+}
+
+fn parse(name: &str, value: &[u8]) -> Result<(SavedCohort, RoaringBitmap)> {
+    let place = || format!("cohort `{name}`");
+    let record: record::SavedCohort = record::decode(value).map_err(|error| error.at(place()))?;
+    let mut rest = &record.numbers[..];
+    let numbers = RoaringBitmap::deserialize_from(&mut rest)
+        .map_err(|cause| Error::corrupt("not a set of customers").because(cause).at(place()))?;
+    if !rest.is_empty() {
+        return Err(Error::corrupt(format!("{} bytes behind a set of customers", rest.len())).at(place()));
+    }
+    let saved = SavedCohort {
+        name: Text::from(name),
+        expr: Text::from(record.expr),
+        commit: record.commit,
+        now: Timestamp::from_nanos(record.now),
+        customers: numbers.len(),
+    };
+    Ok((saved, numbers))
+}
