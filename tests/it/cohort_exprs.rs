@@ -64,15 +64,20 @@ fn some_field_test() -> impl Strategy<Value = Predicate> {
     ]
 }
 
-/// What an event is like.
+/// What an event is like: mostly one test, for several together are seldom met.
 fn some_predicate() -> impl Strategy<Value = Predicate> {
-    some_field_test().prop_recursive(2, 8, 3, |inner| {
-        prop_oneof![
-            3 => vec(inner.clone(), 0..4).prop_map(Predicate::And),
-            3 => vec(inner.clone(), 0..4).prop_map(Predicate::Or),
-            2 => inner.prop_map(|inner| Predicate::Not(Box::new(inner))),
-        ]
-    })
+    let negated = || some_field_test().prop_map(|what| Predicate::Not(Box::new(what)));
+    let one = || prop_oneof![4 => some_field_test(), 1 => negated()];
+    let both = || vec(one(), 0..3).prop_map(Predicate::And);
+    let any = || vec(prop_oneof![3 => one(), 1 => both()], 0..4).prop_map(Predicate::Or);
+    prop_oneof![
+        10 => one(),
+        2 => Just(Predicate::Any),
+        2 => both(),
+        3 => any(),
+        1 => (one(), any()).prop_map(|(one, any)| Predicate::And(vec![one, any])),
+        1 => any().prop_map(|any| Predicate::Not(Box::new(any))),
+    ]
 }
 
 /// Relative moments hit instants of events when `now` is one of 0 to 24.
@@ -83,8 +88,8 @@ fn some_moment() -> impl Strategy<Value = Moment> {
 /// Open and closed ones, empty ones, and such as turn out backwards when it is `now`. Those that are
 /// backwards whenever it is are refused, and so not made.
 fn some_period() -> impl Strategy<Value = Period> {
-    let end = || option::weighted(0.6, some_moment());
-    (end(), end(), prop::bool::weighted(0.05)).prop_map(|(from, to, empty)| {
+    let end = || option::weighted(0.4, some_moment());
+    (end(), end(), prop::bool::weighted(0.03)).prop_map(|(from, to, empty)| {
         let (from, to) = match (from, to) {
             (from, _) if empty => (from, from),
             (Some(Moment::At(from)), Some(Moment::At(to))) if from > to => (Some(to.into()), Some(from.into())),
@@ -111,14 +116,14 @@ fn some_length() -> impl Strategy<Value = u64> {
 
 fn some_sequence() -> impl Strategy<Value = Expr> {
     let ties = select(&[Ties::Any, Ties::Seq, Ties::None][..]);
-    let later = (some_predicate(), option::weighted(0.2, some_length()), vec(some_predicate(), 0..2)).prop_map(
+    let later = (some_predicate(), option::weighted(0.2, some_length()), prop_oneof![2 => Just(vec![]), 1 => vec(some_predicate(), 1..3)]).prop_map(
         |(what, within, without)| {
             let step = without.into_iter().fold(Step::new(what), Step::without);
             within.map(Duration::from_nanos).into_iter().fold(step, Step::within)
         },
     );
     let later = prop_oneof![later, some_predicate().prop_map(Step::new)];
-    (some_predicate(), vec(later, 0..3), option::weighted(0.5, some_length()), some_period(), ties).prop_map(
+    (some_predicate(), vec(later, 0..3), option::weighted(0.3, some_length()), some_period(), ties).prop_map(
         |(first, later, within, window, ties)| {
             let seq = Expr::seq(std::iter::once(Step::new(first)).chain(later)).during(window).ties(ties);
             within.map(Duration::from_nanos).into_iter().fold(seq, Seq::within).into()
@@ -144,16 +149,17 @@ fn some_set() -> impl Strategy<Value = Expr> {
     ]
 }
 
-/// A set of customers.
+/// A set of customers: half of them one clause, the others a few together.
 pub(crate) fn some_expr() -> impl Strategy<Value = Expr> {
-    some_set().prop_recursive(3, 8, 3, |inner| {
+    let composed = some_set().prop_recursive(2, 6, 3, |inner| {
         prop_oneof![
             3 => vec(inner.clone(), 0..4).prop_map(Expr::And),
             3 => vec(inner.clone(), 0..4).prop_map(Expr::Or),
             2 => inner.clone().prop_map(|inner| Expr::Not(Box::new(inner))),
             2 => (inner.clone(), inner).prop_map(|(first, second)| Expr::Minus(Box::new(first), Box::new(second))),
         ]
-    })
+    });
+    prop_oneof![some_set(), composed]
 }
 
 /// A question whose answer is a number for each bucket, value, customer or step.
@@ -191,7 +197,7 @@ pub(crate) fn some_count() -> impl Strategy<Value = CountQuestion> {
         cut.prop_map(Count::Timeline),
         column.prop_map(Count::Values),
         weight.prop_map(Count::Scores),
-        2 => steps.prop_map(Count::Funnel),
+        steps.prop_map(Count::Funnel),
     ];
     (count, some_predicate(), some_window(), option::weighted(0.4, some_expr()))
         .prop_map(|(count, what, window, within)| CountQuestion { count, what, window, within })

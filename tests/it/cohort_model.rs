@@ -117,6 +117,7 @@ impl<'a> Naive<'a> {
         let instant = |moment: Moment| match moment {
             Moment::At(time) => time,
             Moment::Ago(nanos) => Timestamp::from_nanos(self.now.as_nanos().saturating_sub(nanos)),
+            _ => unreachable!("an instant is absolute or relative"),
         };
         Interval::new(period.from.map_or(Timestamp::MIN, instant), period.to.map_or(Timestamp::MAX, instant))
     }

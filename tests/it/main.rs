@@ -23,6 +23,8 @@ mod cohort_exprs;
 
 mod cohort_test;
 
+mod cohort_count_test;
+
 mod clickhouse_cases;
 
 mod api;

@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Done {
         query = query.threads(threads);
     }
     if let Some(bytes) = args.memory {
-        query = query.memory(bytes);
+        query = query.memory(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
     let cohort = query.run()?;
     if args.ask.explain {
