@@ -36,12 +36,15 @@
 //! * [`Snapshot`] is the store as of one commit, owned and cheap. [`Snapshot::stream`] asks for what a
 //!   customer lived through, [`Snapshot::why`] for the links by which an event is in it or for what
 //!   stands in the way, [`Snapshot::links`] for what depends on what.
+//! * [`Snapshot::who`] asks which customers an [`Expr`] means and gives a [`Cohort`]: an exact set, which
+//!   can be counted, listed, combined and saved. [`Snapshot::witness`] tells why one customer is in it;
+//!   [`Snapshot::timeline`], [`Snapshot::top`], [`Snapshot::top_customers`] and [`Snapshot::funnel`] count.
 //! * [`import`] turns NDJSON, CSV and foreign logs into records; [`export`] writes answers.
 //!
 //! # What it does not do
 //!
-//! No server and no network; no query over sets of customers yet; no look from a second process
-//! while the store is open for writing; no backup and no erasure yet.
+//! No server and no network; no look from a second process while the store is open for writing; no
+//! backup and no erasure yet.
 //!
 //! # Features
 //!
@@ -78,6 +81,8 @@ pub use model::{
     Text, Timestamp, Value, Window,
 };
 pub use query::{
-    CancelToken, CheckReport, Cohort, Cursor, Customers, EntityInfo, Explain, ExplainStep, Ids, Links, Path,
-    SavedCohort, Snapshot, SourceStats, Stats, Stream, StreamItem, StreamQuery, WhoQuery, Why, WhyNot,
+    Bucket, CalendarUnit, CancelToken, CheckReport, Cohort, Cursor, Customers, EntityInfo, Explain, ExplainStep, Field,
+    Funnel, FunnelQuery, FunnelStep, Ids, Links, Path, SavedCohort, Score, Snapshot, SourceStats, Stats, Stream,
+    StreamItem, StreamQuery, TimelineBucket, TimelineQuery, TopCustomer, TopCustomersQuery, TopQuery, TopRow, WhoQuery,
+    Why, WhyNot, Witness, WitnessClause,
 };

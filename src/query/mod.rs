@@ -18,7 +18,11 @@ mod why;
 
 pub use answer::{CheckReport, EntityInfo, Links, SourceStats, Stats};
 pub(crate) use check::check;
-pub use cohort::{CancelToken, Cohort, Explain, ExplainStep, Ids, SavedCohort, WhoQuery};
+pub use cohort::{
+    Bucket, CalendarUnit, CancelToken, Cohort, Explain, ExplainStep, Field, Funnel, FunnelQuery, FunnelStep, Ids,
+    SavedCohort, Score, TimelineBucket, TimelineQuery, TopCustomer, TopCustomersQuery, TopQuery, TopRow, WhoQuery,
+    Witness, WitnessClause,
+};
 pub(crate) use cohort::{put_cohort, remove_cohort, unknown_cohort};
 pub use item::{Cursor, StreamItem};
 pub use snapshot::{Customers, Snapshot};

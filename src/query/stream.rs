@@ -163,7 +163,7 @@ impl StreamQuery {
         drop((resolver, rows));
         let hop_limit_reached = reach.limit_reached && self.max_hops > 0;
         let context = Arc::new(StreamContext { snapshot, customer, max_hops: self.max_hops });
-        let answer = Answer { context, reach, memo: Memo::default() };
+        let answer = Answer::new(context, reach);
         Ok(Stream { hits: hits.into_iter(), answer: Some(answer), hop_limit_reached })
     }
 }
@@ -181,7 +181,8 @@ impl fmt::Debug for StreamQuery {
     }
 }
 
-struct Answer {
+/// Turns events of a stream into items.
+pub(super) struct Answer {
     context: Arc<StreamContext>,
     reach: Reach,
     memo: Memo,
@@ -228,7 +229,11 @@ impl Iterator for Stream {
 }
 
 impl Answer {
-    fn item(&self, mut raw: RawEvent) -> Result<StreamItem> {
+    pub(super) fn new(context: Arc<StreamContext>, reach: Reach) -> Answer {
+        Answer { context, reach, memo: Memo::default() }
+    }
+
+    pub(super) fn item(&self, mut raw: RawEvent) -> Result<StreamItem> {
         let resolver = Resolver::with_memo(&self.context.snapshot.lookup, &self.memo);
         let mut item = StreamItem {
             event: blank(),

@@ -1,5 +1,7 @@
 //! The growing segment: packed rows in arrival order, with an index by home and one by identity.
 
+use std::ops::Range;
+
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use parking_lot::RwLock;
@@ -206,6 +208,29 @@ impl Active {
         for event in 0..inner.event_bound(bound) {
             if RawEvent::packed_time(inner.packed(event)) == time {
                 events.push(inner.unpack(event, layouts)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of events whose entries all lie below the entry `bound`.
+    pub(crate) fn events_below(&self, bound: u32) -> u32 {
+        self.inner.read().event_bound(bound)
+    }
+
+    /// Appends those of `events`, told by their order of arrival, that `wanted` accepts.
+    pub(crate) fn read_events<L: Layouts + ?Sized>(
+        &self,
+        events: Range<u32>,
+        layouts: &L,
+        wanted: impl Fn(&RawEvent) -> bool,
+        found: &mut Vec<RawEvent>,
+    ) -> Result<()> {
+        let inner = self.inner.read();
+        for event in events {
+            let event = inner.unpack(event, layouts)?;
+            if wanted(&event) {
+                found.push(event);
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! Questions about sets of customers, each promise by a small example.
 
 use ofone::{
-    Batch, CancelToken, Cohort, Db, ErrorKind, Event, Expr, LinkChange, Predicate, Receipt, Record, Severity, Text,
-    Ties, Timestamp, Window,
+    Batch, Bucket, CancelToken, Cohort, Db, ErrorKind, Event, Expr, Field, LinkChange, Predicate, Receipt, Record,
+    Score, Severity, Text, Ties, Timestamp, Window, Witness,
 };
 use tempfile::TempDir;
 
@@ -270,4 +270,155 @@ fn a_question_can_be_stopped_and_bounded() {
     assert!(error.message().contains("more than 100000 bytes"), "{error}");
     let lasting = Timestamp::from_nanos(0);
     assert_eq!(query().now(lasting).run().expect("a cohort").now(), lasting);
+}
+
+/// A store whose events lie in memory, in one segment, or in several, by `stage`.
+fn at_stage(db: &Db, stage: usize) {
+    match stage {
+        0 => {}
+        1 => db.flush().expect("a flush"),
+        _ => db.wait_until_quiet().expect("quiet"),
+    }
+}
+
+#[test]
+fn a_timeline_counts_events_once_and_customers_once_a_bucket() {
+    let (_place, db) = store();
+    commit(&db, neighbours());
+    commit(&db, [link("customer:A", "fed_by", "olt:L").into()]);
+    commit(
+        &db,
+        [
+            kind(5, "1", "alarm", "olt:K").subject(entity("olt:L")).into(),
+            kind(6, "2", "alarm", "olt:K").into(),
+            kind(31, "3", "alarm", "olt:M").into(),
+            kind(32, "4", "alarm", "olt:L").end(at(90)).into(),
+        ],
+    );
+    let rows = |cohort: Option<&Cohort>, window: Window| {
+        let mut query = db.snapshot().timeline(Predicate::kind("alarm")).every(Bucket::Length(10)).window(window);
+        if let Some(cohort) = cohort {
+            query = query.cohort(cohort);
+        }
+        let rows = query.threads(2).run().expect("a timeline");
+        rows.iter().map(|row| (row.from.as_nanos(), row.to.as_nanos(), row.events, row.customers)).collect::<Vec<_>>()
+    };
+    for stage in 0..3 {
+        at_stage(&db, stage);
+        let nobody = (0, 0);
+        let quiet = |from: i64| (from, from + 10, nobody.0, nobody.1);
+        assert_eq!(rows(None, Window::ALL), [(0, 10, 2, 3), quiet(10), quiet(20), (30, 40, 2, 2)]);
+        assert_eq!(rows(None, window(6, 32)), [(0, 10, 1, 2), quiet(10), quiet(20), (30, 40, 1, 0)]);
+        assert_eq!(rows(None, window(33, 60)), [], "what lasts counts at its time");
+        let some = db.snapshot().who(Expr::customers(["B", "D"])).run().expect("a cohort");
+        assert_eq!(rows(Some(&some), Window::ALL), [(0, 10, 2, 1)]);
+        let none = db.snapshot().who(Expr::customers(["D"])).run().expect("a cohort");
+        assert_eq!(rows(Some(&none), Window::ALL), []);
+    }
+    let too_many = db.snapshot().timeline(Predicate::Any).every(Bucket::Length(1));
+    commit(&db, [event(1_000_000, "late", "customer:D").into()]);
+    assert!(too_many.run().is_ok(), "that snapshot does not have it");
+    let error = db.snapshot().timeline(Predicate::Any).every(Bucket::Length(1)).run().expect_err("a million buckets");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn values_are_counted_by_events_and_by_customers() {
+    let (_place, db) = store();
+    commit(&db, neighbours());
+    commit(
+        &db,
+        [
+            kind(5, "1", "alarm", "olt:K").severity(Severity::ERROR).attribute("cause", "fire").into(),
+            kind(6, "2", "alarm", "olt:M").severity(Severity::INFO).attribute("cause", 7).into(),
+            kind(7, "3", "call", "customer:A").severity(Severity::INFO).context(entity("cell:1")).into(),
+        ],
+    );
+    let top = |field: Field| {
+        let rows = db.snapshot().top(field, Predicate::Any).run().expect("a top");
+        rows.iter().map(|row| (row.value.to_string(), row.events, row.customers)).collect::<Vec<_>>()
+    };
+    let row = |value: &str, events: u64, customers: u64| (value.to_owned(), events, customers);
+    for stage in 0..2 {
+        at_stage(&db, stage);
+        assert_eq!(top(Field::Kind), [row("alarm", 2, 2), row("call", 1, 1), row("thing.happened", 1, 1)]);
+        assert_eq!(top(Field::Severity), [row("9", 2, 1), row("17", 1, 2)]);
+        assert_eq!(top(Field::Attribute("cause".into())), [row("7", 1, 0), row("fire", 1, 2)]);
+        assert_eq!(top(Field::Context), [row("cell:1", 1, 1)]);
+        assert_eq!(top(Field::Layer), []);
+        let subjects = db.snapshot().group_by(Field::Subject, Predicate::kind("alarm")).run().expect("groups");
+        let values: Vec<&str> = subjects.iter().map(|row| row.value.as_str()).collect();
+        assert_eq!(values, ["olt:K", "olt:M"]);
+    }
+    let worst = |score| {
+        let rows = db.snapshot().top_customers(Predicate::Any, score).limit(2).run().expect("a top");
+        rows.iter().map(|row| (row.customer.to_string(), row.score, row.events)).collect::<Vec<_>>()
+    };
+    assert_eq!(worst(Score::Events), [("A".to_owned(), 2, 2), ("B".to_owned(), 1, 1)]);
+    assert_eq!(worst(Score::Severity), [("A".to_owned(), 26, 2), ("B".to_owned(), 17, 1)]);
+    assert_eq!(worst(Score::SeveritySquared)[0].1, 17 * 17 + 81);
+}
+
+#[test]
+fn a_funnel_counts_how_far_customers_get() {
+    let (_place, db) = store();
+    commit(
+        &db,
+        [
+            kind(10, "1", "order", "customer:A").into(),
+            kind(14, "2", "visit", "customer:A").into(),
+            kind(20, "3", "done", "customer:A").into(),
+            kind(10, "1", "order", "customer:B").into(),
+            kind(60, "2", "order", "customer:B").into(),
+            kind(62, "3", "visit", "customer:B").into(),
+            kind(90, "1", "order", "customer:C").into(),
+            kind(10, "1", "visit", "customer:D").into(),
+        ],
+    );
+    let steps = ["order", "visit", "done"].map(Predicate::kind).to_vec();
+    let funnel = db.snapshot().funnel(steps.clone()).within(20).now(at(100)).run().expect("a funnel");
+    let counts: Vec<_> = funnel.steps.iter().map(|step| (step.customers, step.pending)).collect();
+    assert_eq!(counts, [(3, 1), (2, 0), (1, 0)]);
+    assert_eq!((funnel.steps[1].p50_nanos, funnel.steps[1].p90_nanos), (Some(2), Some(4)));
+    assert_eq!((funnel.steps[0].p50_nanos, funnel.steps[2].p50_nanos), (None, Some(6)));
+    assert_eq!(ids(&funnel.customers(1)), ["A", "B"]);
+    assert!(funnel.customers(3).is_empty());
+    let late = db.snapshot().funnel(steps).window(window(15, 100)).run().expect("a funnel");
+    assert_eq!(late.steps.iter().map(|step| step.customers).collect::<Vec<_>>(), [2, 1, 0]);
+    assert_eq!(db.snapshot().funnel(Vec::new()).run().map_err(|error| error.kind()).err(), Some(ErrorKind::Invalid));
+    let again = db.snapshot().who(funnel.customers(1).expr().clone()).run().expect("a cohort");
+    assert_eq!(ids(&again), ["A", "B"], "without a window, the expression tells the same");
+}
+
+#[test]
+fn a_witness_names_the_events_or_the_clause_that_fails() {
+    let (_place, db) = store();
+    commit(&db, neighbours());
+    commit(
+        &db,
+        [
+            kind(5, "1", "alarm", "olt:K").into(),
+            kind(7, "2", "call", "customer:A").into(),
+            kind(8, "3", "call", "customer:A").into(),
+        ],
+    );
+    let witness = |customer: &str, expr: &str| db.snapshot().witness(customer, &text(expr)).expect("a witness");
+    let events = |witness: &Witness| {
+        let ids = |clause: &ofone::WitnessClause| {
+            clause.events.iter().map(|item| item.event.id.as_deref().unwrap_or("").to_owned()).collect::<Vec<_>>()
+        };
+        witness.clauses.iter().map(ids).collect::<Vec<_>>()
+    };
+    let member = witness("A", "did(kind = call, n >= 2) and seq(kind = alarm -> kind = call) and not did(kind = bill)");
+    assert!(member.member && member.failed.is_none());
+    assert_eq!(events(&member), [vec!["2", "3"], vec!["1", "2"], vec![]]);
+    assert_eq!(member.clauses[1].events[0].paths().expect("paths").len(), 1);
+    let stranger = witness("B", "did(kind = alarm) and (did(kind = call) or reach(olt:L))");
+    assert!(!stranger.member && stranger.clauses.is_empty());
+    assert_eq!(stranger.failed.as_deref(), Some("did(kind = call) or reach(olt:L)"));
+    let kept_out = witness("A", "reach(olt:K) minus did(kind = call)");
+    assert_eq!(kept_out.failed.as_deref(), Some("not did(kind = call)"));
+    assert_eq!(events(&kept_out), [vec!["2"]]);
+    let nobody = db.snapshot().witness("Z", &Expr::All).expect_err("unknown");
+    assert_eq!(nobody.kind(), ErrorKind::NotFound);
 }

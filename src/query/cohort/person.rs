@@ -181,8 +181,23 @@ impl<'a> Person<'a> {
         Ok(self.reader.reach().get(entity).is_some_and(|reached| reached.when.overlaps(window)))
     }
 
-    /// Turns the stream into what a sequence sees of it.
-    fn mark(&mut self, sequence: &Sequence) -> Result<()> {
+    /// Where the events of the customer met last may lie, once something needed them.
+    pub(crate) fn homes(&self) -> &[u32] {
+        self.reader.homes()
+    }
+
+    /// What the sequence marked last sees of the stream.
+    pub(crate) fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// The event of each mark: places in [`Person::events`].
+    pub(crate) fn marked(&self) -> &[usize] {
+        &self.marked
+    }
+
+    /// Turns the stream of the customer met last into what a sequence sees of it.
+    pub(crate) fn mark(&mut self, sequence: &Sequence) -> Result<()> {
         self.marks.clear();
         self.marked.clear();
         if sequence.span.interval().is_empty() {

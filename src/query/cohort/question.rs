@@ -113,6 +113,36 @@ impl Question {
         Ok(Question { root, judges, needs, order, customers, reads, max_hops: MAX_HOPS })
     }
 
+    /// What streams must be read for to find events that satisfy `steps`, all within `span`.
+    ///
+    /// # Errors
+    /// As [`Question::bind`].
+    pub(crate) fn of_steps(
+        snapshot: &Snapshot,
+        steps: &[Predicate],
+        rules: Rules,
+        span: Window,
+    ) -> Result<(Question, Sequence)> {
+        if steps.is_empty() || steps.len() > STEPS_MAX {
+            return Err(Error::invalid(format!("there are 1 to {STEPS_MAX} steps, not {}", steps.len())));
+        }
+        let customers = snapshot.customer_count()?;
+        let mut binding =
+            Binding { snapshot, now: Timestamp::MIN, customers, predicates: Vec::new(), judges: Vec::new() };
+        let mut bound = Vec::with_capacity(steps.len());
+        for what in steps {
+            what.check()?;
+            bound.push(Step { judge: binding.judge(what)?, without: Vec::new() });
+        }
+        let judges = binding.judges;
+        let tables = snapshot.lookup.terms.read();
+        let mut needs = Needs::new(&tables);
+        judges.iter().for_each(|judge| needs.add(judge, span, Looks::Time, &tables));
+        drop(tables);
+        let question = Question { root: Clause::All, judges, needs, order: Order::Time, customers, reads: true };
+        Ok((question, Sequence { steps: bound, rules, span }))
+    }
+
     /// Customers of whom all others are certainly not in the set.
     pub(crate) fn candidates(&self) -> RoaringBitmap {
         let mut all = RoaringBitmap::new();

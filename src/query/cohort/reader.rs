@@ -60,6 +60,7 @@ pub(crate) struct Reader<'a> {
     scratch: Scratch,
     shared: Shared,
     reach: Reach,
+    homes: Vec<u32>,
     events: Vec<RawEvent>,
     /// Those of one home, perhaps not in the stream.
     fresh: Vec<RawEvent>,
@@ -77,6 +78,7 @@ impl<'a> Reader<'a> {
             scratch: Scratch::default(),
             shared: Shared::default(),
             reach: Reach::default(),
+            homes: Vec::new(),
             events: Vec::new(),
             fresh: Vec::new(),
             gauge: budget.gauge(),
@@ -108,11 +110,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn read(&mut self) -> Result<()> {
         self.actuals.customers += 1;
         self.events.clear();
+        self.homes.clear();
         if self.needs.is_empty() {
             return Ok(());
         }
-        let homes = gather::homes(&self.reach, &self.snapshot.links_view(), &self.needs.hull())?;
-        self.read_homes(&homes)?;
+        self.homes = gather::homes(&self.reach, &self.snapshot.links_view(), &self.needs.hull())?;
+        self.read_homes()?;
         self.gauge
             .set((self.events.capacity() + self.fresh.capacity() + self.shared.events) * size_of::<RawEvent>())?;
         let resolver = Resolver::new(&self.snapshot.lookup);
@@ -126,12 +129,17 @@ impl<'a> Reader<'a> {
         &self.events
     }
 
-    /// Appends the wanted events of the stream that lie under `homes`.
-    fn read_homes(&mut self, homes: &[u32]) -> Result<()> {
+    /// Where the events read last may lie, ascending.
+    pub(crate) fn homes(&self) -> &[u32] {
+        &self.homes
+    }
+
+    /// Appends the wanted events of the stream.
+    fn read_homes(&mut self) -> Result<()> {
         let snapshot = self.snapshot;
         let (shared, reach) = (&self.shared, &self.reach);
-        let mut unread: Vec<u32> = Vec::with_capacity(homes.len());
-        for &home in homes {
+        let mut unread: Vec<u32> = Vec::with_capacity(self.homes.len());
+        for &home in &self.homes {
             match shared.by_home.get(&home) {
                 Some(events) => {
                     self.events.extend(events.iter().filter(|event| in_stream(event, reach)).cloned());

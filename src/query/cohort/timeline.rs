@@ -1,0 +1,119 @@
+//! Events and customers over time.
+
+use std::fmt;
+
+use crate::codec::raw::RawEvent;
+use crate::dictionary::TermTables;
+use crate::error::{Error, Result};
+use crate::expr::Predicate;
+use crate::model::Timestamp;
+use crate::query::cohort::bucket::{Bucket, Buckets};
+use crate::query::cohort::explain::Explain;
+use crate::query::cohort::scope::{Scope, scoped};
+use crate::query::cohort::tally::{Keys, tally};
+use crate::query::snapshot::Snapshot;
+
+/// Most buckets of one timeline.
+const BUCKETS_MAX: usize = 100_000;
+
+/// Asks how many events there were, and how many customers had them, in each span of time; see
+/// [`Snapshot::timeline`].
+#[derive(Clone)]
+#[must_use = "a query does nothing until it is run"]
+pub struct TimelineQuery {
+    snapshot: Snapshot,
+    what: Predicate,
+    every: Bucket,
+    scope: Scope,
+}
+
+/// One span of a timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimelineBucket {
+    /// Its first instant.
+    pub from: Timestamp,
+    /// The first instant after it.
+    pub to: Timestamp,
+    /// Different events whose time lies in it: without a cohort all of the store, also those that nobody
+    /// lived through; with one, those in the stream of a member.
+    pub events: u64,
+    /// Different customers with one of them in their stream.
+    pub customers: u64,
+}
+
+scoped!(TimelineQuery);
+
+impl TimelineQuery {
+    pub(crate) fn new(snapshot: Snapshot, what: Predicate) -> TimelineQuery {
+        TimelineQuery { snapshot, what, every: Bucket::default(), scope: Scope::default() }
+    }
+
+    /// The spans to count in. Default: days of UTC.
+    pub fn every(mut self, bucket: Bucket) -> TimelineQuery {
+        self.every = bucket;
+        self
+    }
+
+    /// Counts. The buckets go from the first with an event to the last, those without any included; a
+    /// bucket that the window cuts is given whole, and counts what lies in the window.
+    ///
+    /// Cost: one read of each customer's stream in the window, then one of each home that matters.
+    ///
+    /// # Errors
+    /// `Invalid` for a length that is not positive, an unknown zone, more than 100,000 buckets, a cohort of
+    /// another store, a predicate that breaks the rules, or for more memory than allowed; `Cancelled`;
+    /// errors of the store.
+    pub fn run(self) -> Result<Vec<TimelineBucket>> {
+        Ok(self.run_explained()?.0)
+    }
+
+    /// As [`TimelineQuery::run`], and tells how.
+    pub fn run_explained(self) -> Result<(Vec<TimelineBucket>, Explain)> {
+        let TimelineQuery { snapshot, what, every, scope } = self;
+        let mut explain = Explain::default();
+        let buckets = Buckets::new(&every)?;
+        let counts = tally(&snapshot, &what, &scope, || ByTime(buckets.clone()), &mut explain)?;
+        let mut rows = Vec::with_capacity(counts.len());
+        let (first, last) = (counts.keys().min().copied(), counts.keys().max().copied());
+        let Some((mut next, last)) = first.zip(last) else { return Ok((rows, explain)) };
+        let mut buckets = buckets;
+        loop {
+            if rows.len() == BUCKETS_MAX {
+                let few = format!("more than {BUCKETS_MAX} buckets; make them longer or the window shorter");
+                return Err(Error::invalid(few));
+            }
+            let (from, to) = buckets.of(next);
+            let count = counts.get(&from).copied().unwrap_or_default();
+            rows.push(TimelineBucket {
+                from: Timestamp::from_nanos(from),
+                to: Timestamp::from_nanos(to),
+                events: count.events,
+                customers: count.customers,
+            });
+            if from >= last || to <= next {
+                return Ok((rows, explain));
+            }
+            next = to;
+        }
+    }
+}
+
+impl fmt::Debug for TimelineQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimelineQuery").field("what", &self.what).field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
+/// The beginning of the bucket of an event.
+struct ByTime(Buckets);
+
+impl Keys<i64> for ByTime {
+    fn of(&mut self, event: &RawEvent, _tables: &TermTables, keys: &mut Vec<i64>) -> Result<()> {
+        let from = self.0.of(event.time).0;
+        if keys.last() != Some(&from) {
+            keys.push(from);
+        }
+        Ok(())
+    }
+}
