@@ -135,7 +135,8 @@ fn top_and_group_count_values_and_customers() {
     assert_eq!(values(&["top", "subject", "--in", "reach(olt:K)", "--limit", "1"]), [row("customer:A", 2, 1)]);
 
     let scores = |by: &str| rows(&store, &["top", "customers", "--by", by]);
-    let score = |customer: &str, score: u64, events: u64| json!({"customer": customer, "score": score, "events": events});
+    let score =
+        |customer: &str, score: u64, events: u64| json!({"customer": customer, "score": score, "events": events});
     assert_eq!(scores("events"), [score("A", 4, 4), score("B", 2, 2), score("C", 2, 2)]);
     assert_eq!(scores("severity")[..2], [score("A", 30, 4), score("B", 13, 2)]);
     assert_eq!(scores("severity2")[..2], [score("A", 289 + 169, 4), score("B", 169, 2)]);
@@ -165,7 +166,7 @@ fn a_witness_tells_the_events_or_the_clause_that_fails() {
     assert!(["a1", "t1", "t3"].iter().all(|id| text.contains(id)), "{text}");
     let other = rows(&store, &["witness", "customer:B", expr]).pop().expect("an answer");
     assert_eq!(other["member"], false);
-    assert!(other["fails"].as_str().is_some_and(|clause| clause.starts_with("seq(")), "{other}");
+    assert!(other["failed"].as_str().is_some_and(|clause| clause.starts_with("seq(")), "{other}");
 }
 
 #[test]
@@ -226,7 +227,10 @@ fn each_format_says_the_same_and_csv_runs_no_formula() {
 fn what_came_from_data_cannot_drive_a_terminal() {
     let place = Place::new();
     let hostile = r"\u001b[2J\u001b]0;x\u0007\u202e";
-    let event = RECORDS[6].replace("ticket.opened", hostile).replace("=1+1", hostile).replace(r#":"A""#, &format!(r#":"{hostile}""#));
+    let event = RECORDS[6]
+        .replace("ticket.opened", hostile)
+        .replace("=1+1", hostile)
+        .replace(r#":"A""#, &format!(r#":"{hostile}""#));
     let store = place.store(&[&event]);
     let customer = "\u{1b}[2J\u{1b}]0;x\u{7}\u{202e}";
     let commands: [&[&str]; 7] = [

@@ -72,8 +72,8 @@ fn members(snapshot: &Snapshot, expr: &Expr) -> BTreeSet<Text> {
 
 /// The level that each customer of a case reached.
 fn levels(case: &Json, snapshot: &Snapshot) -> BTreeMap<String, u64> {
-    let (steps, within) = (texts(&case["steps"]), case["window"].as_u64().expect("a window") * UNIT as u64);
-    let within = Duration::from_nanos(within);
+    let steps = texts(&case["steps"]);
+    let within = case["window"].as_i64().expect("a window") * UNIT;
     let modes = texts(&case["modes"]);
     let users = case["rows"].as_object().expect("rows by user").keys();
     let mut levels: BTreeMap<String, u64> = users.map(|user| (user.clone(), 0)).collect();
@@ -81,13 +81,13 @@ fn levels(case: &Json, snapshot: &Snapshot) -> BTreeMap<String, u64> {
         // Each prefix is a sequence whose steps are strictly later one than the other.
         let prefix = |count: usize| {
             let kinds = steps[..count].iter().map(|kind| Predicate::kind(*kind));
-            Expr::from(Expr::seq(kinds).within(within).ties(Ties::None))
+            Expr::from(Expr::seq(kinds).within(Duration::from_nanos(within.cast_unsigned())).ties(Ties::None))
         };
         (1..=steps.len()).map(|count| members(snapshot, &prefix(count))).collect()
     } else {
         let what = steps.iter().map(|kind| Predicate::kind(*kind)).collect();
         let funnel = snapshot.funnel(what).within(within).run().expect("answered");
-        let listed = |step: usize| funnel.customers(step).expect("a step").ids().collect::<Result<_, _>>();
+        let listed = |step: usize| funnel.customers(step).ids().collect::<Result<_, _>>();
         (0..steps.len()).map(|step| listed(step).expect("listed")).collect()
     };
     for customer in reached.iter().flatten() {
@@ -197,7 +197,8 @@ fn retention_is_the_first_condition_and_each_other_one() {
         let snapshot = db.snapshot();
         let conditions: Vec<Expr> =
             texts(&case["conditions"]).into_iter().map(|day| Expr::did(Predicate::kind(day)).into()).collect();
-        let count = |condition: &Expr| members(&snapshot, &Expr::And(vec![conditions[0].clone(), condition.clone()])).len();
+        let count =
+            |condition: &Expr| members(&snapshot, &Expr::And(vec![conditions[0].clone(), condition.clone()])).len();
         let told: Vec<usize> = conditions.iter().map(count).collect();
         assert_eq!(Json::from(told), case["expected"], "{case}");
     }
@@ -236,8 +237,7 @@ fn sets_combine_like_bitmaps() {
     let (_place, db) = store((1..=500).map(|number| (Text::from(number.to_string()), 0, "seen".into())));
     let snapshot = db.snapshot();
     let numbers = |expr: &Expr| {
-        let mut numbers: Vec<u64> =
-            members(&snapshot, expr).iter().map(|id| id.parse().expect("a number")).collect();
+        let mut numbers: Vec<u64> = members(&snapshot, expr).iter().map(|id| id.parse().expect("a number")).collect();
         numbers.sort_unstable();
         numbers
     };

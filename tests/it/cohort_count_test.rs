@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ofone::{Bucket, CalendarUnit, Cohort, ErrorKind, Field, Score, Text, Timestamp};
 use proptest::prelude::*;
 
-use crate::cohort_counts::{Column, Cut, Steps, Tally, Weight, clamped, scores, timeline, values};
+use crate::cohort_counts::{Column, Cut, Reached, Steps, Tally, Weight, clamped, percentile, scores, timeline, values};
 use crate::cohort_exprs::{Count, CountQuestion};
 use crate::cohort_model::Ids;
 use crate::cohort_test::Asked;
@@ -52,13 +52,7 @@ fn field(column: &Column) -> Field {
 }
 
 impl Asked<'_> {
-    fn timeline(
-        &self,
-        question: &CountQuestion,
-        cut: Cut,
-        cohort: Option<&Cohort>,
-        within: Option<&Ids>,
-    ) -> Verdict {
+    fn timeline(&self, question: &CountQuestion, cut: Cut, cohort: Option<&Cohort>, within: Option<&Ids>) -> Verdict {
         let expected = timeline(self.naive, &question.what, question.window, within, cut);
         let mut query = self.snapshot.timeline(question.what.clone()).window(question.window).every(bucket(cut));
         if let Some(cohort) = cohort {
@@ -146,7 +140,8 @@ impl Asked<'_> {
             Weight::SeveritySquared => Score::SeveritySquared,
         };
         let scores = scores(self.naive, &question.what, question.window, within, weight);
-        let ranked = self.order.iter().filter_map(|customer| scores.get(customer).map(|score| (customer.clone(), *score)));
+        let ranked =
+            self.order.iter().filter_map(|customer| scores.get(customer).map(|score| (customer.clone(), *score)));
         let mut expected: Vec<(Text, (u64, u64))> = ranked.collect();
         expected.sort_by_key(|(_, (score, _))| std::cmp::Reverse(*score));
         for limit in [1, 1_000] {
@@ -173,15 +168,25 @@ impl Asked<'_> {
         let told = query.run()?;
         let customers = self.naive.customers();
         let members = customers.iter().filter(|customer| within.is_none_or(|ids| ids.contains(*customer)));
-        let levels: BTreeMap<&Text, _> =
+        let levels: BTreeMap<&Text, Reached> =
             members.map(|customer| (customer, steps.reached(self.naive, customer))).collect();
         prop_assert_eq!(told.steps.len(), steps.what.len());
-        for step in 0..steps.what.len() {
-            let reached: Ids =
-                levels.iter().filter(|(_, (level, _))| *level > step).map(|(customer, _)| (*customer).clone()).collect();
-            let listed = told.customers(step)?.ids().collect::<Result<Vec<Text>, _>>()?;
-            prop_assert_eq!(&listed, &self.listed(&reached), "step {} of {:?}", step, steps);
-            prop_assert_eq!(told.steps[step].customers, listed.len() as u64, "step {} of {:?}", step, steps);
+        for (step, row) in told.steps.iter().enumerate() {
+            let reached: BTreeMap<&Text, &Reached> =
+                levels.iter().filter(|(_, one)| one.level > step).map(|(customer, one)| (*customer, one)).collect();
+            let ids: Ids = reached.keys().map(|customer| (*customer).clone()).collect();
+            let listed = told.customers(step).ids().collect::<Result<Vec<Text>, _>>()?;
+            prop_assert_eq!(&listed, &self.listed(&ids), "step {} of {:?}", step, steps);
+            let nanos = |one: &&Reached| {
+                let (before, time) = (one.times[step.checked_sub(1)?], one.times[step]);
+                Some(time.as_nanos().saturating_sub(before.as_nanos()))
+            };
+            let lengths: Vec<i64> = reached.values().filter_map(nanos).collect();
+            let stuck = levels.values().filter(|one| one.level == step + 1);
+            let pending = stuck.filter(|one| one.is_pending(steps, self.naive.now())).count() as u64;
+            let told = (row.customers, row.p50_nanos, row.p90_nanos, row.pending);
+            let expected = (ids.len() as u64, percentile(&lengths, 50), percentile(&lengths, 90), pending);
+            prop_assert_eq!(told, expected, "step {} of {:?} at {}", step, steps, self.naive.now());
         }
         Ok(())
     }

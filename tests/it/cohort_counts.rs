@@ -220,16 +220,50 @@ impl Steps {
         events[last].time <= events[place].time && self.within.is_none_or(|most| length <= i128::from(most))
     }
 
-    /// How many steps a customer reached, and for each of those choices the times of its events.
-    pub(crate) fn reached(&self, naive: &Naive<'_>, customer: &Text) -> (usize, BTreeSet<Vec<Timestamp>>) {
+    /// How far a customer came.
+    pub(crate) fn reached(&self, naive: &Naive<'_>, customer: &Text) -> Reached {
         let items = naive.stream(customer).iter().map(|item| &item.event);
         let events: Vec<&Event> = items.filter(|event| self.window.contains(event.time)).collect();
-        let mut best: BTreeMap<usize, BTreeSet<Vec<Timestamp>>> = BTreeMap::new();
+        let time = |place: usize| events[place].time;
+        // By level: the time of the last event and the places of the choice that wins, and the latest first event.
+        let mut best: BTreeMap<usize, (Option<Timestamp>, Vec<usize>, Option<Timestamp>)> = BTreeMap::new();
         self.choices(&events, &mut Vec::new(), &mut |chosen| {
-            best.entry(chosen.len()).or_default().insert(chosen.iter().map(|&place| events[place].time).collect());
+            let (first, last) = (chosen.first().map(|&place| time(place)), chosen.last().map(|&place| time(place)));
+            let known = best.entry(chosen.len()).or_insert_with(|| (last, chosen.to_vec(), first));
+            if (last, chosen) < (known.0, known.1.as_slice()) {
+                (known.0, known.1) = (last, chosen.to_vec());
+            }
+            known.2 = known.2.max(first);
         });
-        best.pop_last().expect("no event at all is a choice too")
+        let (level, (_, places, latest_first)) = best.pop_last().expect("no event at all is a choice too");
+        Reached { level, times: places.into_iter().map(time).collect(), latest_first }
     }
+}
+
+/// How far a customer came in a funnel.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) level: usize,
+    /// Times of the events that reach it first.
+    pub(crate) times: Vec<Timestamp>,
+    /// The latest first event with which that level is reached.
+    latest_first: Option<Timestamp>,
+}
+
+impl Reached {
+    /// Whether the customer may still go on from there.
+    pub(crate) fn is_pending(&self, steps: &Steps, now: Timestamp) -> bool {
+        let is_open = |first: Timestamp| {
+            steps.within.is_none_or(|most| i128::from(first.as_nanos()) + i128::from(most) > i128::from(now.as_nanos()))
+        };
+        self.level < steps.what.len() && self.latest_first.is_some_and(is_open)
+    }
+}
+
+/// The least of some lengths that so many percent of them do not exceed.
+pub(crate) fn percentile(lengths: &[i64], percent: usize) -> Option<i64> {
+    let not_above = |length: i64| lengths.iter().filter(|&&other| other <= length).count();
+    lengths.iter().copied().filter(|&length| not_above(length) * 100 >= percent * lengths.len()).min()
 }
 
 /// The instants of a bucket as far as 64 bits tell them.

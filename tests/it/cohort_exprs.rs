@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ofone::{
-    Comparison, Entity, Expr, Moment, Period, Predicate, Seq, Severity, Step, Text, TextTest, Ties, Window,
-};
+use ofone::{Comparison, Entity, Expr, Moment, Period, Predicate, Seq, Severity, Step, Text, TextTest, Ties, Window};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -31,13 +29,7 @@ fn some_test(vocabulary: &'static [&'static str], globs: &'static [&'static str]
 }
 
 fn some_comparison() -> impl Strategy<Value = Comparison> {
-    select(&[
-        Comparison::Less,
-        Comparison::AtMost,
-        Comparison::Equal,
-        Comparison::AtLeast,
-        Comparison::Greater,
-    ][..])
+    select(&[Comparison::Less, Comparison::AtMost, Comparison::Equal, Comparison::AtLeast, Comparison::Greater][..])
 }
 
 fn some_field_test() -> impl Strategy<Value = Predicate> {
@@ -116,12 +108,15 @@ fn some_length() -> impl Strategy<Value = u64> {
 
 fn some_sequence() -> impl Strategy<Value = Expr> {
     let ties = select(&[Ties::Any, Ties::Seq, Ties::None][..]);
-    let later = (some_predicate(), option::weighted(0.2, some_length()), prop_oneof![2 => Just(vec![]), 1 => vec(some_predicate(), 1..3)]).prop_map(
-        |(what, within, without)| {
+    let later = (
+        some_predicate(),
+        option::weighted(0.2, some_length()),
+        prop_oneof![2 => Just(vec![]), 1 => vec(some_predicate(), 1..3)],
+    )
+        .prop_map(|(what, within, without)| {
             let step = without.into_iter().fold(Step::new(what), Step::without);
             within.map(Duration::from_nanos).into_iter().fold(step, Step::within)
-        },
-    );
+        });
     let later = prop_oneof![later, some_predicate().prop_map(Step::new)];
     (some_predicate(), vec(later, 0..3), option::weighted(0.3, some_length()), some_period(), ties).prop_map(
         |(first, later, within, window, ties)| {

@@ -90,13 +90,17 @@ impl<'a> Naive<'a> {
     }
 
     fn did(&self, customer: &Text, did: &Did) -> bool {
+        self.counted(customer, did).count() >= did.at_least as usize
+    }
+
+    /// The events of a customer that count, in order.
+    pub(crate) fn counted(&self, customer: &Text, did: &Did) -> impl Iterator<Item = &Item> {
         let window = self.interval(&did.window);
-        let in_window = |item: &&Item| match item.event.end {
+        let in_window = move |item: &&Item| match item.event.end {
             None => window.contains(item.event.time),
             Some(_) => item.felt.iter().any(|part| !part.intersect(&window).is_empty()),
         };
-        let events = self.stream(customer).iter().filter(in_window);
-        events.filter(|item| satisfies(&item.event, &did.what)).count() >= did.at_least as usize
+        self.stream(customer).iter().filter(in_window).filter(|item| satisfies(&item.event, &did.what))
     }
 
     fn reaches(&self, customer: &Text, entity: &Entity, period: &Period) -> bool {
@@ -196,9 +200,7 @@ pub(crate) fn satisfies(event: &Event, what: &Predicate) -> bool {
         Predicate::Source(test) => reads(&event.source, test),
         Predicate::Severity(comparison, severity) => severity_compares(event.severity, *comparison, *severity),
         Predicate::Value(comparison, number) => event.value.is_some_and(|value| compares(value, *comparison, *number)),
-        Predicate::Attribute(name, test) => {
-            attribute(event, name).is_some_and(|value| reads(&value.to_string(), test))
-        }
+        Predicate::Attribute(name, test) => attribute(event, name).is_some_and(|value| reads(&value.to_string(), test)),
         Predicate::AttributeNumber(name, comparison, number) => match attribute(event, name) {
             Some(Value::Int(value)) => compares(*value as f64, *comparison, *number),
             Some(Value::Float(value)) => compares(*value, *comparison, *number),
@@ -373,7 +375,7 @@ mod tests {
         let level = |what: [&str; 3], within: Option<i64>, from: i64| {
             let window = ofone::Window::new(at(from), Timestamp::MAX);
             let steps = Steps { what: what.map(Predicate::kind).to_vec(), within, window };
-            steps.reached(&naive, &"A".into()).0
+            steps.reached(&naive, &"A".into()).level
         };
         assert_eq!(level(["a", "b", "c"], None, 0), 3);
         assert_eq!(level(["b", "a", "c"], Some(6), 0), 3);

@@ -3,13 +3,14 @@
 //! Histories come from `model_test.rs`: late, closed and retracted links, shared components, duplicates,
 //! several subjects, lasting events, seals, merges, reopenings.
 
-use ofone::{Cohort, Expr, Snapshot, Text, Timestamp};
+use ofone::{Cohort, EventName, Expr, Snapshot, StreamItem, Text, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::cohort_exprs::{CountQuestion, SAVED, some_count, some_expr};
 use crate::cohort_model::{Ids, Naive};
+use crate::cohort_witness::{Reasons, reasons};
 use crate::model_test::{Op, Run, Verdict, explore, some_op};
 use crate::support::at;
 
@@ -67,7 +68,7 @@ impl<'a> Asked<'a> {
         self.pages(&cohort, &expected, expr)?;
         for customer in &self.order {
             prop_assert_eq!(cohort.contains(customer)?, expected.contains(customer), "{} in {}", customer, expr);
-            self.witness(customer, expr, &expected)?;
+            self.witness(customer, expr)?;
         }
         prop_assert!(!cohort.contains("unheard-of")?);
         Ok(())
@@ -109,10 +110,17 @@ impl<'a> Asked<'a> {
         Ok(())
     }
 
-    /// A witness says what membership says, and its events are those that win.
-    fn witness(&self, customer: &Text, expr: &Expr, expected: &Ids) -> Verdict {
+    /// A witness says what membership says, and by which events.
+    fn witness(&self, customer: &Text, expr: &Expr) -> Verdict {
         let witness = self.snapshot.witness_at(customer, expr, self.naive.now())?;
-        prop_assert_eq!(witness.member, expected.contains(customer), "witness of {} in {}", customer, expr);
+        let events = |items: &[StreamItem]| items.iter().map(|item| item.event.name()).collect::<Vec<EventName>>();
+        let held = witness.clauses.iter().map(|clause| (clause.clause.clone(), events(&clause.events))).collect();
+        let told = match witness.failed {
+            None => Reasons::Holds(held),
+            Some(failed) => Reasons::Fails(failed, held),
+        };
+        prop_assert_eq!(witness.member, matches!(told, Reasons::Holds(_)));
+        prop_assert_eq!(told, reasons(self.naive, customer, expr), "why {} is in {}", customer, expr);
         Ok(())
     }
 

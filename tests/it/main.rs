@@ -1,7 +1,7 @@
 //! Tests of the database through its public interface.
 //!
 //! `model.rs` is the naive database that everything is compared with; `model_test.rs` does so over
-//! random histories; `cohort_model.rs` and `cohort_counts.rs` answer naively about sets of customers, and
+//! random histories; `cohort_model.rs`, `cohort_counts.rs` and `cohort_witness.rs` answer naively about sets of customers, and
 //! `cohort_test.rs` compares that over the questions of `cohort_exprs.rs`; `clickhouse_cases.rs` asks what
 //! others tested; `crash.rs` kills a writing process again and again; `damage.rs` flips bytes on
 //! disk; `live.rs` reads while others write; `api.rs` tells the single promises by example, `cli.rs`
@@ -18,6 +18,8 @@ mod model_test;
 mod cohort_model;
 
 mod cohort_counts;
+
+mod cohort_witness;
 
 mod cohort_exprs;
 

@@ -709,7 +709,11 @@ fn label(outcome: &Outcome) -> &'static str {
 const LANES: u32 = 4;
 
 /// Tests one in `share` of the cases asked for, from a seed that is printed.
-pub(super) fn explore<S: Strategy>(share: u32, histories: impl Fn() -> S + Sync, test: impl Fn(S::Value) -> Verdict + Sync) {
+pub(super) fn explore<S: Strategy>(
+    share: u32,
+    histories: impl Fn() -> S + Sync,
+    test: impl Fn(S::Value) -> Verdict + Sync,
+) {
     let fresh = RandomState::new().hash_one("seed") >> 32;
     let seed: u64 = setting("PROPTEST_RNG_SEED", fresh);
     let cases = setting("OFONE_MODEL_CASES", 200_u32).div_ceil(share).div_ceil(LANES);

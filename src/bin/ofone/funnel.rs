@@ -4,7 +4,7 @@ use ofone::Predicate;
 use ofone::export::Cell;
 
 use crate::args::{OutputArgs, StoreArgs};
-use crate::ask::{AskArgs, CohortArgs, WindowArgs};
+use crate::ask::{self, AskArgs, CohortArgs, WindowArgs};
 use crate::exit::{Done, Failure};
 use crate::rows::Rows;
 use crate::time;
@@ -64,9 +64,12 @@ pub(crate) fn run(args: &Args) -> Done {
         query = query.cohort(cohort);
     }
     let funnel = query.run()?;
+    if args.ask.explain {
+        ask::tell(funnel.explain());
+    }
     if let Some(step) = listed {
         let mut rows = Rows::open(&args.output, &clock, &["customer"])?;
-        for customer in funnel.customers(step)?.ids() {
+        for customer in funnel.customers(step).ids() {
             rows.row(&[Cell::Text(&customer?)])?;
         }
         return rows.close();

@@ -4,7 +4,7 @@ use ofone::export::Cell;
 use ofone::{Bucket, CalendarUnit, Predicate, Text};
 
 use crate::args::{OutputArgs, StoreArgs};
-use crate::ask::{AskArgs, CohortArgs, WindowArgs};
+use crate::ask::{self, AskArgs, CohortArgs, WindowArgs};
 use crate::exit::{Done, Failure};
 use crate::rows::Rows;
 use crate::time;
@@ -73,7 +73,10 @@ pub(crate) fn run(args: &Args) -> Done {
     if let Some(cohort) = &cohort {
         query = query.cohort(cohort);
     }
-    let buckets = query.run()?;
+    let (buckets, explain) = query.run_explained()?;
+    if args.ask.explain {
+        ask::tell(&explain);
+    }
     let mut rows = Rows::open(&args.output, &clock, &["from", "to", "events", "customers"])?;
     for bucket in &buckets {
         let (from, to) = (Cell::Time(bucket.from), Cell::Time(bucket.to));

@@ -2,10 +2,10 @@
 
 use clap::ValueEnum;
 use ofone::export::Cell;
-use ofone::{Field, Predicate, Score, TopRow};
+use ofone::{Field, Predicate, Score};
 
 use crate::args::{self, OutputArgs, StoreArgs};
-use crate::ask::{AskArgs, CohortArgs, WindowArgs};
+use crate::ask::{self, AskArgs, CohortArgs, WindowArgs};
 use crate::exit::{Done, Failure};
 use crate::rows::Rows;
 
@@ -100,7 +100,10 @@ pub(crate) fn values(args: &CountArgs, field: &Field, limit: Option<usize>) -> D
     if let Some(cohort) = &cohort {
         query = query.cohort(cohort);
     }
-    let found: Vec<TopRow> = query.run()?;
+    let (found, explain) = query.run_explained()?;
+    if args.ask.explain {
+        ask::tell(&explain);
+    }
     let mut rows = Rows::open(&args.output, &clock, &["value", "events", "customers"])?;
     for row in &found {
         rows.row(&[Cell::Text(&row.value), Cell::Count(row.events), Cell::Count(row.customers)])?;
@@ -123,8 +126,12 @@ fn customers(args: &CountArgs, by: By, limit: usize) -> Done {
     if let Some(cohort) = &cohort {
         query = query.cohort(cohort);
     }
+    let (found, explain) = query.run_explained()?;
+    if args.ask.explain {
+        ask::tell(&explain);
+    }
     let mut rows = Rows::open(&args.output, &clock, &["customer", "score", "events"])?;
-    for row in query.run()? {
+    for row in &found {
         rows.row(&[Cell::Text(&row.customer), Cell::Count(row.score), Cell::Count(row.events)])?;
     }
     rows.close()

@@ -139,7 +139,15 @@ impl Question {
         let mut needs = Needs::new(&tables);
         judges.iter().for_each(|judge| needs.add(judge, span, Looks::Time, &tables));
         drop(tables);
-        let question = Question { root: Clause::All, judges, needs, order: Order::Time, customers, reads: true };
+        let question = Question {
+            root: Clause::All,
+            judges,
+            needs,
+            order: Order::Time,
+            customers,
+            reads: true,
+            max_hops: MAX_HOPS,
+        };
         Ok((question, Sequence { steps: bound, rules, span }))
     }
 
