@@ -73,7 +73,7 @@ impl WindowArgs {
 pub(crate) struct CohortArgs {
     /// Only what these customers lived through: an expression, as for `ofone who`.
     #[arg(long = "in", value_name = "EXPR")]
-    within: Option<String>,
+    members: Option<String>,
 }
 
 impl CohortArgs {
@@ -85,7 +85,7 @@ impl CohortArgs {
         snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<Option<Cohort>, Failure> {
-        let Some(text) = &self.within else { return Ok(None) };
+        let Some(text) = &self.members else { return Ok(None) };
         ask.who(snapshot, &ask.expr(text, output)?, now).map(Some)
     }
 }
