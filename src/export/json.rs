@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::error::{Error, Result};
 use crate::export::escape::is_unsafe;
 use crate::model::{Entity, Event, Interval, IntervalSet, Link, Severity, Text, Timestamp, Value};
-use crate::query::{Links, Path, Stats, StreamItem, Why, WhyNot};
+use crate::query::{Links, Path, Stats, StreamItem, Why, WhyNot, Witness};
 
 /// What [`write_item`] adds to the fields that it always writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,16 +28,23 @@ pub struct ItemFields {
 pub fn write_item(out: impl Write, customer: &str, item: &StreamItem, fields: ItemFields) -> Result<()> {
     let paths = if fields.paths { Some(item.paths()?) } else { None };
     let row = ItemRow {
-        customer,
-        event: EventRow::named(&item.event),
-        felt: Felt(&item.felt),
-        via: item.via().map(Shown),
-        shared: item.is_shared()?,
-        commit: item.commit(),
         cursor: fields.cursor.then(|| Shown(item.cursor())),
         paths: paths.as_ref().map(|paths| paths.iter().map(PathRow::from).collect()),
+        ..ItemRow::plain(customer, item)?
     };
     write(out, &row)
+}
+
+/// Why `customer` is in the set of `expression` or not: `member`, the `clauses` with their events in the
+/// form of [`write_item`], and for one who is not the clause that `failed`.
+pub fn write_witness(out: impl Write, customer: &str, expression: &str, witness: &Witness) -> Result<()> {
+    let mut clauses = Vec::with_capacity(witness.clauses.len());
+    for clause in &witness.clauses {
+        let events = clause.events.iter().map(|item| ItemRow::plain(customer, item)).collect::<Result<_>>()?;
+        clauses.push(WitnessClauseRow { clause: &clause.clause, events });
+    }
+    let failed = witness.failed.as_deref();
+    write(out, &WitnessRow { customer, expression, member: witness.member, failed, clauses })
 }
 
 /// How many events of the stream of `customer` were counted.
@@ -99,7 +106,7 @@ pub fn write_stats(out: impl Write, stats: &Stats) -> Result<()> {
     write(out, &row)
 }
 
-fn write(out: impl Write, row: &impl Serialize) -> Result<()> {
+pub(super) fn write(out: impl Write, row: &impl Serialize) -> Result<()> {
     row.serialize(&mut serde_json::Serializer::with_formatter(out, SafeText))
         .map_err(|cause| Error::from(io::Error::from(cause)))
 }
@@ -209,6 +216,38 @@ struct ItemRow<'a> {
     cursor: Option<Shown<crate::query::Cursor>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     paths: Option<Vec<PathRow<'a>>>,
+}
+
+impl<'a> ItemRow<'a> {
+    /// The row with nothing added.
+    fn plain(customer: &'a str, item: &'a StreamItem) -> Result<ItemRow<'a>> {
+        Ok(ItemRow {
+            customer,
+            event: EventRow::named(&item.event),
+            felt: Felt(&item.felt),
+            via: item.via().map(Shown),
+            shared: item.is_shared()?,
+            commit: item.commit(),
+            cursor: None,
+            paths: None,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct WitnessRow<'a> {
+    customer: &'a str,
+    expression: &'a str,
+    member: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<&'a str>,
+    clauses: Vec<WitnessClauseRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct WitnessClauseRow<'a> {
+    clause: &'a str,
+    events: Vec<ItemRow<'a>>,
 }
 
 #[derive(Serialize)]

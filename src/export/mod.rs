@@ -8,7 +8,9 @@
 mod csv;
 mod escape;
 mod json;
+mod row;
 
 pub use csv::CsvWriter;
 pub use escape::{Escaped, escape};
-pub use json::{ItemFields, write_count, write_item, write_link, write_links, write_stats, write_why};
+pub use json::{ItemFields, write_count, write_item, write_link, write_links, write_stats, write_why, write_witness};
+pub use row::{Cell, write_row};

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::{open, scratch};
 
 /// The binary, with an environment that decides nothing.
-fn ofone(arguments: &[&str]) -> Command {
+pub(super) fn ofone(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ofone"));
     for variable in ["OFONE_DB", "NO_COLOR", "LC_ALL", "LC_CTYPE"] {
         command.env_remove(variable);
@@ -21,38 +21,38 @@ fn ofone(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
+pub(super) fn run(arguments: &[&str]) -> Output {
     ofone(arguments).output().expect("the binary starts")
 }
 
-fn stdout(output: &Output) -> &str {
+pub(super) fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).expect("output is text")
 }
 
-fn stderr(output: &Output) -> &str {
+pub(super) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).expect("talk is text")
 }
 
 /// What a command writes to stdout when it ends with `code`.
-fn told(arguments: &[&str], code: i32) -> String {
+pub(super) fn told(arguments: &[&str], code: i32) -> String {
     let output = run(arguments);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
     stdout(&output).to_owned()
 }
 
-fn lines(text: &str) -> Vec<Json> {
+pub(super) fn lines(text: &str) -> Vec<Json> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("a line of JSON: {line}"))).collect()
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().expect("a path of plain characters")
 }
 
 /// A place for one test's store and files.
-struct Place(TempDir);
+pub(super) struct Place(TempDir);
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         Place(scratch())
     }
 
@@ -68,7 +68,7 @@ impl Place {
     }
 
     /// A store of these lines of native NDJSON.
-    fn store(&self, lines: &[&str]) -> PathBuf {
+    pub(super) fn store(&self, lines: &[&str]) -> PathBuf {
         let (store, file) = (self.path("store"), self.file("records.ndjson", lines));
         told(&["ingest", "--db", text(&store), text(&file)], 0);
         store

@@ -1,17 +1,34 @@
 //! Tests of the database through its public interface.
 //!
 //! `model.rs` is the naive database that everything is compared with; `model_test.rs` does so over
-//! random histories; `crash.rs` kills a writing process again and again; `damage.rs` flips bytes on
-//! disk; `live.rs` reads while others write; `api.rs` tells the single promises by example, `cli.rs`
-//! those of the command line; `tidy.rs` reads the source. Set `OFONE_MODEL_CASES`,
-//! `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_DAMAGE_ROUNDS` or
-//! `OFONE_LIVE_SECONDS` to look harder or to repeat a run.
+//! random histories; `cohort_model.rs`, `cohort_counts.rs` and `cohort_witness.rs` answer naively about
+//! sets of customers, and `cohort_test.rs` and `cohort_count_test.rs` compare that over the questions of
+//! `cohort_exprs.rs`; `clickhouse_cases.rs` asks what others tested; `crash.rs` kills a writing process
+//! again and again; `damage.rs` flips bytes on disk; `live.rs` reads while others write; `api.rs` and
+//! `cohort.rs` tell the single promises by example, `cli.rs` and `cli_cohorts.rs` those of the command
+//! line; `tidy.rs` reads the source. Set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`,
+//! `OFONE_CRASH_SEED`, `OFONE_DAMAGE_ROUNDS` or `OFONE_LIVE_SECONDS` to look harder or to repeat a run,
+//! and `OFONE_VECTORS` to say where the cases of others lie.
 
 mod support;
 
 mod model;
 
 mod model_test;
+
+mod cohort_model;
+
+mod cohort_counts;
+
+mod cohort_witness;
+
+mod cohort_exprs;
+
+mod cohort_test;
+
+mod cohort_count_test;
+
+mod clickhouse_cases;
 
 mod api;
 
@@ -26,6 +43,9 @@ mod live;
 
 #[cfg(feature = "cli")]
 mod cli;
+
+#[cfg(feature = "cli")]
+mod cli_cohorts;
 
 mod tidy;
 

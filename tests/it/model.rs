@@ -461,7 +461,7 @@ pub(crate) fn union(pieces: &[Interval]) -> Vec<Interval> {
 }
 
 /// Whether `glob`, in which `*` stands for any run of characters, is all of `text`.
-fn glob_matches(glob: &str, text: &str) -> bool {
+pub(crate) fn glob_matches(glob: &str, text: &str) -> bool {
     match glob.chars().next() {
         None => text.is_empty(),
         Some('*') => text

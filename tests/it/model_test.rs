@@ -24,7 +24,7 @@ use crate::support::{at, entity, open, scratch, setting};
 const SEGMENT_EVENTS: usize = 8;
 
 /// The first three are customers. In this order they also form the longest chain of links.
-const ENTITIES: [&str; 10] = [
+pub(super) const ENTITIES: [&str; 10] = [
     "customer:C0",
     "customer:C1",
     "customer:C2",
@@ -61,7 +61,7 @@ const PAIRS: [(usize, usize); 18] = [
 
 /// One act upon the database.
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     Commit(Vec<Record>),
     /// Commits records once more that came before.
     Repeat(Vec<Index>),
@@ -76,7 +76,7 @@ enum Op {
 }
 
 #[derive(Clone, Debug)]
-enum Alteration {
+pub(super) enum Alteration {
     Kind,
     Value,
     Subjects(Vec<Entity>),
@@ -93,7 +93,7 @@ impl Alteration {
     }
 }
 
-fn instant() -> impl Strategy<Value = Timestamp> {
+pub(super) fn instant() -> impl Strategy<Value = Timestamp> {
     let far = vec![i64::MIN + 1, i64::MAX - 2, -1, 1_767_225_600_000_000_000];
     prop_oneof![16 => (0i64..20).prop_map(at), 1 => select(far).prop_map(at)]
 }
@@ -195,7 +195,7 @@ fn broken_record() -> impl Strategy<Value = Record> {
     ])
 }
 
-fn some_record() -> impl Strategy<Value = Record> {
+pub(super) fn some_record() -> impl Strategy<Value = Record> {
     prop_oneof![
         30 => some_event().prop_map(Record::from),
         22 => some_statement().prop_map(Record::from),
@@ -208,7 +208,7 @@ fn chain() -> Vec<Record> {
     ENTITIES.windows(2).map(|pair| Link::new(entity(pair[0]), "next", entity(pair[1])).into()).collect()
 }
 
-fn some_op() -> impl Strategy<Value = Op> {
+pub(super) fn some_op() -> impl Strategy<Value = Op> {
     let alteration =
         prop_oneof![Just(Alteration::Kind), Just(Alteration::Value), some_entities(2).prop_map(Alteration::Subjects),];
     prop_oneof![
@@ -316,7 +316,7 @@ struct Comparison<'a> {
     commits: Commits,
 }
 
-type Verdict = Result<(), TestCaseError>;
+pub(super) type Verdict = Result<(), TestCaseError>;
 
 impl Comparison<'_> {
     fn all(&self) -> Verdict {
@@ -584,8 +584,9 @@ impl Comparison<'_> {
 }
 
 /// A database and a model with the same history.
-struct Run {
+pub(super) struct Run {
     db: Option<Db>,
+    segment_events: usize,
     model: Model,
     history: Vec<Record>,
     queries: Vec<(Query, usize)>,
@@ -596,16 +597,26 @@ struct Run {
 
 impl Run {
     fn start(queries: Vec<(Query, usize)>) -> Run {
-        let place = scratch();
-        let db = Some(open(place.path(), SEGMENT_EVENTS));
-        Run { db, model: Model::default(), history: Vec::new(), queries, remembered: Vec::new(), place }
+        Run { queries, ..Run::with_segments(SEGMENT_EVENTS) }
     }
 
-    fn db(&self) -> &Db {
+    /// A run in which so many events fill a segment, and that asks no queries.
+    pub(super) fn with_segments(segment_events: usize) -> Run {
+        let place = scratch();
+        let db = Some(open(place.path(), segment_events));
+        let (history, queries, remembered) = (Vec::new(), Vec::new(), Vec::new());
+        Run { db, segment_events, model: Model::default(), history, queries, remembered, place }
+    }
+
+    pub(super) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub(super) fn db(&self) -> &Db {
         self.db.as_ref().expect("open between operations")
     }
 
-    fn perform(&mut self, op: &Op) -> Verdict {
+    pub(super) fn perform(&mut self, op: &Op) -> Verdict {
         match op {
             Op::Commit(records) => self.commit(records.clone()),
             Op::Repeat(_) | Op::Alter(..) if self.history.is_empty() => Ok(()),
@@ -651,7 +662,7 @@ impl Run {
         self.compare_remembered()?;
         let numbers = self.numbers()?;
         self.db = None;
-        self.db = Some(open(self.place.path(), SEGMENT_EVENTS));
+        self.db = Some(open(self.place.path(), self.segment_events));
         prop_assert_eq!(self.numbers()?, numbers, "an entity keeps its number");
         Ok(())
     }
@@ -698,7 +709,11 @@ fn label(outcome: &Outcome) -> &'static str {
 const LANES: u32 = 4;
 
 /// Tests one in `share` of the cases asked for, from a seed that is printed.
-fn explore<S: Strategy>(share: u32, histories: impl Fn() -> S + Sync, test: impl Fn(S::Value) -> Verdict + Sync) {
+pub(super) fn explore<S: Strategy>(
+    share: u32,
+    histories: impl Fn() -> S + Sync,
+    test: impl Fn(S::Value) -> Verdict + Sync,
+) {
     let fresh = RandomState::new().hash_one("seed") >> 32;
     let seed: u64 = setting("PROPTEST_RNG_SEED", fresh);
     let cases = setting("OFONE_MODEL_CASES", 200_u32).div_ceil(share).div_ceil(LANES);

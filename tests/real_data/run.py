@@ -60,6 +60,17 @@ class Store:
         lines = self.run(*command, may_be_absent=True) or ""
         return [json.loads(line)["id"] for line in lines.splitlines()]
 
+    def rows(self, command, *arguments):
+        """The rows of an answer that is a table."""
+        return [json.loads(line) for line in self.run(command, "--format", "ndjson", *arguments).splitlines()]
+
+    def who(self, expression, *arguments):
+        """Ids of the customers in a set."""
+        return [row["customer"] for row in self.rows("who", *arguments, "--", expression)]
+
+    def count(self, expression):
+        return self.rows("who", "--count", "--", expression)[0]["customers"]
+
     def links(self, entities, at):
         """Links that leave or enter any of some entities at an instant."""
         lines = self.run("links", "--format", "ndjson", "--at", at, "--", *entities, may_be_absent=True) or ""
@@ -107,8 +118,7 @@ class Log:
         return self.counts
 
     def stream(self, query):
-        window = [f"--{bound}={query[bound]}" for bound in ("from", "to") if query.get(bound)]
-        return self.by_customer.stream(query["customer"], "--direct", *window)
+        return self.by_customer.stream(query["customer"], "--direct", *window(query))
 
     def links_out_asof(self, query):
         links = self.by_customer.links([query["object"]], query["at"])
@@ -125,8 +135,95 @@ class Log:
             "reachable_objects_at_end": sorted(self.by_objects.reachable(customer, max_hops, self.stats["last"])),
         }
 
+    def active(self, query):
+        kinds = self.by_customer.rows("group", *window(query), "--", "kind")
+        return {
+            "events": sum(row["events"] for row in kinds),
+            "distinct_customers": self.by_customer.count(f"did(any, {during(query)})"),
+            "by_kind": {row["value"]: [row["events"], row["customers"]] for row in kinds},
+        }
 
-ANSWERED = ("totals", "counts_per_customer", "stream", "links_out_asof", "links_in_asof", "reach_events")
+    def daily_distinct(self, _query):
+        days = self.by_customer.rows("timeline", "--every=day", "--", "any")
+        return {day["from"][:10]: [day["events"], day["customers"]] for day in days if day["events"] > 0}
+
+    def cohort(self, query):
+        return self.by_customer.who(customers_like(query["expr"]))
+
+    def sequence(self, query):
+        """The number of A events that are followed is not asked for: sets of customers are what ofone counts."""
+        first, then = (f"kind = {quoted(query[step])}" for step in ("a", "b"))
+        bounds = f"within {query['within_s']}s, {during(query, 'a_from', 'a_to')}"
+        sets = {"ordered": "seq", "strict": "none"}
+        return {name: self.by_customer.who(f"seq({first} -> {then}, {bounds}, ties {ties})") for name, ties in sets.items()}
+
+    def funnel(self, query):
+        steps = [f"kind = {quoted(kind)}" for kind in query["steps"]]
+        bounds = [*window(query), f"--within={query['within_s']}s"]
+        complete = self.by_customer.rows("funnel", *bounds, f"--customers={len(steps)}", "--", *steps)
+        return {
+            "reached_at_least": [row["customers"] for row in self.by_customer.rows("funnel", *bounds, "--", *steps)],
+            "complete": [row["customer"] for row in complete],
+        }
+
+    def affected_customers(self, query):
+        instant = f"during [{query['at']}, {a_nanosecond_after(query['at'])})"
+        reached = f"reach({quoted(query['object'])}, {instant})"
+        return self.by_customer.who(reached, f"--max-hops={query['max_hops']}")
+
+
+ANSWERED = (
+    "totals",
+    "counts_per_customer",
+    "stream",
+    "active",
+    "daily_distinct",
+    "cohort",
+    "sequence",
+    "funnel",
+    "links_out_asof",
+    "links_in_asof",
+    "reach_events",
+    "affected_customers",
+)
+
+# The severities of the mapping files: 1 is the worst in the logs.
+SEVERITY = {1: 21, 2: 17, 3: 13, 4: 9, 5: 5}
+
+
+def quoted(text):
+    """A text as a value in an expression."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'
+
+
+def window(query):
+    return [f"--{bound}={query[bound]}" for bound in ("from", "to") if query.get(bound)]
+
+
+def during(query, begin="from", end="to"):
+    return f"during [{query[begin]}, {query[end]})"
+
+
+def a_nanosecond_after(time):
+    whole, _, fraction = time.rstrip("Z").partition(".")
+    return f"{whole}.{int(f'{fraction:0<9}') + 1:09}Z"
+
+
+def customers_like(expr):
+    """The text of a set of customers."""
+    if "and" in expr or "or" in expr:
+        (operator, parts), = expr.items()
+        return "(" + f" {operator} ".join(map(customers_like, parts)) + ")"
+    if "not" in expr:
+        # The logs know only customers that have an event.
+        return f"(did(any) minus {customers_like(expr['not'])})"
+    match = expr["match"]
+    tests = [f"kind = {quoted(match['kind'])}"] if "kind" in match else []
+    tests += [f"about = {quoted(match['object'])}"] if "object" in match else []
+    tests += [f"severity >= {SEVERITY[match['severity_le']]}"] if "severity_le" in match else []
+    tests += [f"attr.{name} = {quoted(value)}" for name, value in match.get("attr", {}).items()]
+    return f"did({' and '.join(tests)}, n >= {expr['min']}, {during(expr)})"
 
 
 def in_milliseconds(time):

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use jiff::tz::TimeZone;
-use ofone::{Db, Entity, Options, Severity, Snapshot, Text};
+use ofone::{Db, Entity, Field, Options, Severity, Snapshot, Text};
 
 use crate::exit::Failure;
 use crate::time::Clock;
@@ -113,6 +113,22 @@ pub(crate) fn severity(text: &str) -> Result<Severity, String> {
     Severity::new(number).map_err(|error| error.message().to_owned())
 }
 
+/// Parses the name of a field whose values can be counted.
+pub(crate) fn field(text: &str) -> Result<Field, String> {
+    Ok(match text {
+        "kind" => Field::Kind,
+        "layer" => Field::Layer,
+        "source" => Field::Source,
+        "severity" => Field::Severity,
+        "subject" | "on" => Field::Subject,
+        "context" | "with" => Field::Context,
+        other => match other.strip_prefix("attr.") {
+            Some(name) if !name.is_empty() => Field::Attribute(name.into()),
+            _ => return Err("kind, layer, source, severity, subject, context or attr.NAME".to_owned()),
+        },
+    })
+}
+
 /// Parses `name=value`.
 pub(crate) fn attribute(text: &str) -> Result<(Text, Text), String> {
     match text.split_once('=') {
@@ -162,6 +178,15 @@ mod tests {
         assert_eq!(severity("18").map(Severity::number), Ok(18));
         assert!(severity("25").is_err());
         assert!(severity("bad").is_err());
+    }
+
+    #[test]
+    fn fields_have_names() {
+        assert_eq!(field("kind"), Ok(Field::Kind));
+        assert_eq!(field("on"), Ok(Field::Subject));
+        assert_eq!(field("attr.cause"), Ok(Field::Attribute("cause".into())));
+        assert!(field("attr.").is_err());
+        assert!(field("knid").is_err());
     }
 
     #[test]

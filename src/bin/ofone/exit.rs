@@ -13,7 +13,7 @@ Exit codes:
   0  done
   1  failed, or `check` found a problem
   2  the command line is wrong
-  3  the customer, entity, event, file or store is not there
+  3  the customer, entity, event, cohort, file or store is not there
   4  done, but some of the input was rejected or in conflict
   5  another process has the store open
 
@@ -30,27 +30,40 @@ pub(crate) struct Failure {
     /// The exit code.
     pub(crate) code: u8,
     message: String,
+    /// Lines below the message: the text that was not understood, and a mark under the place.
+    excerpt: Vec<String>,
 }
 
 impl Failure {
+    fn new(code: u8, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), excerpt: Vec::new() }
+    }
+
     /// The command failed, or found a problem.
     pub(crate) fn failed(message: impl Into<String>) -> Failure {
-        Failure { code: 1, message: message.into() }
+        Failure::new(1, message)
     }
 
     /// The command line asks for something that makes no sense.
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
-        Failure { code: 2, message: message.into() }
+        Failure::new(2, message)
+    }
+
+    /// A text on the command line is not understood; the error may show the place in lines of its own.
+    pub(crate) fn misread(error: &Error) -> Failure {
+        let mut lines = error.message().lines().map(str::to_owned);
+        let message = lines.next().unwrap_or_default();
+        Failure { code: 2, message, excerpt: lines.collect() }
     }
 
     /// The named thing is not there.
     pub(crate) fn not_found(message: impl Into<String>) -> Failure {
-        Failure { code: 3, message: message.into() }
+        Failure::new(3, message)
     }
 
     /// The command did its work, but not all of the input was taken.
     pub(crate) fn rejected(message: impl Into<String>) -> Failure {
-        Failure { code: 4, message: message.into() }
+        Failure::new(4, message)
     }
 }
 
@@ -74,7 +87,7 @@ impl From<Error> for Failure {
             }
             cause = inner.source();
         }
-        Failure { code, message }
+        Failure::new(code, message)
     }
 }
 
@@ -86,7 +99,7 @@ impl From<io::Error> for Failure {
 
 /// Whoever read our output has seen enough, as in `ofone stream C42 | head`: that is no failure.
 fn reader_gone() -> Failure {
-    Failure { code: 0, message: String::new() }
+    Failure::new(0, "")
 }
 
 /// Says what went wrong on stderr and turns it into the exit code.
@@ -94,6 +107,9 @@ pub(crate) fn report(done: Done) -> ExitCode {
     let Err(failure) = done else { return ExitCode::SUCCESS };
     if !failure.message.is_empty() {
         eprintln!("ofone: {}", escape(&failure.message));
+    }
+    for line in &failure.excerpt {
+        eprintln!("{}", escape(line));
     }
     ExitCode::from(failure.code)
 }

@@ -4,21 +4,30 @@
 //! stderr, and every text that came from data is escaped on the way.
 
 mod args;
+mod ask;
 mod check;
+mod cohorts;
 mod commit;
 mod exit;
 mod fold;
+mod funnel;
 mod r#gen;
+mod group;
 mod ingest;
 mod lanes;
 mod links;
 mod output;
 mod progress;
+mod rows;
 mod screen;
 mod stats;
 mod stream;
 mod time;
+mod timeline;
+mod top;
+mod who;
 mod why;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -42,6 +51,13 @@ enum Command {
     Stream(stream::Args),
     Why(why::Args),
     Links(links::Args),
+    Who(who::Args),
+    Witness(witness::Args),
+    Timeline(timeline::Args),
+    Top(top::Args),
+    Group(group::Args),
+    Funnel(funnel::Args),
+    Cohorts(cohorts::Args),
     Stats(stats::Args),
     Check(check::Args),
 }
@@ -53,6 +69,13 @@ fn main() -> ExitCode {
         Command::Stream(args) => stream::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Links(args) => links::run(&args),
+        Command::Who(args) => who::run(&args),
+        Command::Witness(args) => witness::run(&args),
+        Command::Timeline(args) => timeline::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Group(args) => group::run(&args),
+        Command::Funnel(args) => funnel::run(&args),
+        Command::Cohorts(args) => cohorts::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Check(args) => check::run(&args),
     };

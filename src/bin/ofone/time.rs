@@ -22,6 +22,16 @@ impl Clock {
         Clock { now: now.to_zoned_datetime(zone.clone()), zone }
     }
 
+    /// The same clock at another instant.
+    pub(crate) fn at(self, now: Timestamp) -> Clock {
+        Clock { now: self.zoned(now), zone: self.zone }
+    }
+
+    /// The instant that relative times count from.
+    pub(crate) fn now(&self) -> Result<Timestamp, Failure> {
+        within_range(&self.now, "now")
+    }
+
     /// Parses RFC 3339, a date or date and time in the zone, `now`, or a span: `-7d` and `7d` are 7
     /// days ago, `+7d` lies ahead.
     pub(crate) fn parse(&self, text: &str) -> Result<Timestamp, Failure> {
@@ -102,6 +112,34 @@ fn not_a_time(text: &str) -> Failure {
     Failure::usage(format!("not a time: `{text}`; write {FORMS}"))
 }
 
+/// Parses a length of time: whole numbers with units, such as `48h`, `7d`, `1h30m` or `250ms`.
+pub(crate) fn length(text: &str) -> Result<i64, String> {
+    let wrong = || "a length of time such as 90s, 30m, 48h, 7d or 1h30m".to_owned();
+    let mut rest = text;
+    let mut nanos: i64 = 0;
+    while !rest.is_empty() {
+        let unit_at = rest.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, after) = rest.split_at(unit_at);
+        let next = after.find(|character: char| character.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(next);
+        let unit: i64 = match unit {
+            "ns" => 1,
+            "us" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" | "min" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            "d" => 86_400_000_000_000,
+            "w" => 604_800_000_000_000,
+            _ => return Err(wrong()),
+        };
+        let part = number.parse::<i64>().ok().and_then(|number| number.checked_mul(unit));
+        nanos = part.and_then(|part| nanos.checked_add(part)).ok_or_else(wrong)?;
+        rest = after;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(nanos) }
+}
+
 /// A length of time in at most two units: `47 s`, `4 min`, `1 h 20 min`, `3 d`.
 pub(crate) fn human_length(nanos: i64) -> String {
     let seconds = nanos.unsigned_abs() / 1_000_000_000;
@@ -169,6 +207,23 @@ mod tests {
         assert_eq!(clock.window(None, None).unwrap(), Window::ALL);
         assert_eq!(clock.window(Some("-1d"), Some("-2d")).unwrap_err().code, 2);
         assert!(clock.window(Some("-2d"), Some("-1d")).is_ok());
+    }
+
+    #[test]
+    fn a_clock_can_be_set() {
+        let clock = clock("UTC").at(Timestamp::from_secs(86_400));
+        assert_eq!(clock.now().unwrap(), Timestamp::from_secs(86_400));
+        assert_eq!(clock.parse("-1d").unwrap(), Timestamp::from_secs(0));
+    }
+
+    #[test]
+    fn lengths_are_numbers_with_units() {
+        for (text, nanos) in [("48h", 172_800_000_000_000), ("1h30m", 5_400_000_000_000), ("0s", 0), ("5ns", 5)] {
+            assert_eq!(length(text), Ok(nanos), "{text}");
+        }
+        for text in ["", "h", "48", "1.5h", "-1h", "1 h", "1fortnight", "99999999w", "é"] {
+            assert!(length(text).is_err(), "{text}");
+        }
     }
 
     #[test]

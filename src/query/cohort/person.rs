@@ -46,7 +46,7 @@ impl<'a> Person<'a> {
         Person {
             snapshot,
             question,
-            reader: Reader::new(snapshot, &question.needs, order, budget),
+            reader: Reader::new(snapshot, &question.needs, order, budget).max_hops(question.max_hops),
             likes: Likes::default(),
             marks: Vec::new(),
             marked: Vec::new(),

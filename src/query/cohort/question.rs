@@ -7,7 +7,7 @@ use crate::expr::{Did, Expr, Predicate, Seq, Ties};
 use crate::model::{Entity, Timestamp, Window};
 use crate::query::cohort::judge::Judge;
 use crate::query::cohort::needs::{Looks, Needs};
-use crate::query::cohort::reader::Order;
+use crate::query::cohort::reader::{MAX_HOPS, Order};
 use crate::query::cohort::saved;
 use crate::query::cohort::sequence::{Rules, STEPS_MAX};
 use crate::query::snapshot::Snapshot;
@@ -79,6 +79,8 @@ pub(crate) struct Question {
     pub(crate) customers: u32,
     /// Whether a stream must be read to decide some customer.
     pub(crate) reads: bool,
+    /// Links on a path, at most.
+    pub(crate) max_hops: u32,
 }
 
 impl Question {
@@ -108,7 +110,7 @@ impl Question {
         });
         drop(tables);
         let reads = root.cost() > Cost::Nothing;
-        Ok(Question { root, judges, needs, order, customers, reads })
+        Ok(Question { root, judges, needs, order, customers, reads, max_hops: MAX_HOPS })
     }
 
     /// What streams must be read for to find events that satisfy `steps`, all within `span`.
@@ -137,7 +139,15 @@ impl Question {
         let mut needs = Needs::new(&tables);
         judges.iter().for_each(|judge| needs.add(judge, span, Looks::Time, &tables));
         drop(tables);
-        let question = Question { root: Clause::All, judges, needs, order: Order::Time, customers, reads: true };
+        let question = Question {
+            root: Clause::All,
+            judges,
+            needs,
+            order: Order::Time,
+            customers,
+            reads: true,
+            max_hops: MAX_HOPS,
+        };
         Ok((question, Sequence { steps: bound, rules, span }))
     }
 

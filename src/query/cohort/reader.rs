@@ -56,6 +56,7 @@ pub(crate) struct Reader<'a> {
     snapshot: &'a Snapshot,
     needs: &'a Needs,
     order: Order,
+    max_hops: u32,
     scratch: Scratch,
     shared: Shared,
     reach: Reach,
@@ -73,6 +74,7 @@ impl<'a> Reader<'a> {
             snapshot,
             needs,
             order,
+            max_hops: MAX_HOPS,
             scratch: Scratch::default(),
             shared: Shared::default(),
             reach: Reach::default(),
@@ -84,9 +86,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Follows at most so many links.
+    pub(crate) fn max_hops(mut self, links: u32) -> Reader<'a> {
+        self.max_hops = links;
+        self
+    }
+
     /// Follows the links of `customer`, over all of time.
     pub(crate) fn follow(&mut self, customer: u32) -> Result<()> {
-        self.reach = reach(&self.snapshot.links_view(), customer, Interval::ALL, MAX_HOPS)?;
+        self.reach = reach(&self.snapshot.links_view(), customer, Interval::ALL, self.max_hops)?;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use crate::query::cohort::effort::{CancelToken, Effort};
 use crate::query::cohort::explain::{Explain, Watch};
 use crate::query::cohort::plan;
 use crate::query::cohort::question::Question;
+use crate::query::cohort::reader::MAX_HOPS;
 use crate::query::cohort::scan;
 use crate::query::cohort::set::Cohort;
 use crate::query::snapshot::Snapshot;
@@ -24,12 +25,13 @@ pub struct WhoQuery {
     expr: Expr,
     now: Option<Timestamp>,
     scan_only: bool,
+    max_hops: u32,
     effort: Effort,
 }
 
 impl WhoQuery {
     pub(crate) fn new(snapshot: Snapshot, expr: Expr) -> WhoQuery {
-        WhoQuery { snapshot, expr, now: None, scan_only: false, effort: Effort::default() }
+        WhoQuery { snapshot, expr, now: None, scan_only: false, max_hops: MAX_HOPS, effort: Effort::default() }
     }
 
     /// The instant from which relative moments count. Default: the wall clock when it is run.
@@ -41,6 +43,12 @@ impl WhoQuery {
     /// Answers by reading streams, whatever else could serve: slower, never different.
     pub fn scan_only(mut self) -> WhoQuery {
         self.scan_only = true;
+        self
+    }
+
+    /// Follows at most so many links from a customer; 0 asks about the customer itself alone. Default: 8.
+    pub fn max_hops(mut self, links: u32) -> WhoQuery {
+        self.max_hops = links;
         self
     }
 
@@ -71,12 +79,13 @@ impl WhoQuery {
     /// `NotFound` for a saved cohort that the snapshot lacks; `Invalid` for what no store could answer,
     /// or for more memory than allowed; `Cancelled`; errors of the store.
     pub fn run(self) -> Result<Cohort> {
-        let WhoQuery { snapshot, expr, now, scan_only, effort } = self;
+        let WhoQuery { snapshot, expr, now, scan_only, max_hops, effort } = self;
         let now = now.unwrap_or_else(wall_clock);
         let mut explain = Explain { threads: effort.threads(), ..Explain::default() };
         let mut watch = Watch::start();
         let budget = effort.budget();
-        let question = Question::bind(&snapshot, &expr, now)?;
+        let mut question = Question::bind(&snapshot, &expr, now)?;
+        question.max_hops = max_hops;
         let mut gauge = budget.gauge();
         gauge.set(question.bytes())?;
         let mut sure = RoaringBitmap::new();

@@ -1,0 +1,193 @@
+//! Counts over sets of customers, of random questions: the database and the naive model must agree.
+
+use std::collections::BTreeMap;
+
+use ofone::{Bucket, CalendarUnit, Cohort, ErrorKind, Field, Score, Text, Timestamp};
+use proptest::prelude::*;
+
+use crate::cohort_counts::{Column, Cut, Reached, Steps, Tally, Weight, clamped, percentile, scores, timeline, values};
+use crate::cohort_exprs::{Count, CountQuestion};
+use crate::cohort_model::Ids;
+use crate::cohort_test::Asked;
+use crate::model_test::Verdict;
+
+/// Buckets that a timeline may have.
+const MAX_BUCKETS: i128 = 100_000;
+
+impl Asked<'_> {
+    pub(super) fn count(&self, question: &CountQuestion) -> Verdict {
+        let within = question.within.as_ref().map(|expr| self.naive.who(expr));
+        let cohort = question.within.as_ref().map(|expr| self.cohort(expr)).transpose()?;
+        let (cohort, within) = (cohort.as_ref(), within.as_ref());
+        match &question.count {
+            Count::Timeline(cut) => self.timeline(question, *cut, cohort, within),
+            Count::Values(column) => self.values(question, column, cohort, within),
+            Count::Scores(weight) => self.scores(question, *weight, cohort, within),
+            Count::Funnel(steps) => self.funnel(steps, cohort, within),
+        }
+    }
+}
+
+fn bucket(cut: Cut) -> Bucket {
+    let calendar = |unit| Bucket::Calendar { unit, zone: "UTC".into() };
+    match cut {
+        Cut::Length(nanos) => Bucket::Length(nanos),
+        Cut::Hour => calendar(CalendarUnit::Hour),
+        Cut::Day => calendar(CalendarUnit::Day),
+        Cut::Week => calendar(CalendarUnit::Week),
+        Cut::Month => calendar(CalendarUnit::Month),
+    }
+}
+
+fn field(column: &Column) -> Field {
+    match column {
+        Column::Kind => Field::Kind,
+        Column::Layer => Field::Layer,
+        Column::Source => Field::Source,
+        Column::Severity => Field::Severity,
+        Column::Attribute(name) => Field::Attribute(name.clone()),
+        Column::Subject => Field::Subject,
+        Column::Context => Field::Context,
+    }
+}
+
+impl Asked<'_> {
+    fn timeline(&self, question: &CountQuestion, cut: Cut, cohort: Option<&Cohort>, within: Option<&Ids>) -> Verdict {
+        let expected = timeline(self.naive, &question.what, question.window, within, cut);
+        let mut query = self.snapshot.timeline(question.what.clone()).window(question.window).every(bucket(cut));
+        if let Some(cohort) = cohort {
+            query = query.cohort(cohort);
+        }
+        let told = query.now(self.naive.now()).run();
+        let (Some(first), Some(last)) = (expected.keys().next(), expected.keys().next_back()) else {
+            prop_assert!(told?.is_empty(), "no event, no bucket: {:?}", question);
+            return Ok(());
+        };
+        let about = match cut {
+            Cut::Length(nanos) => (last.1 - first.0) / i128::from(nanos),
+            Cut::Hour => (last.1 - first.0) / 3_600_000_000_000,
+            Cut::Day => (last.1 - first.0) / 86_400_000_000_000,
+            // The 585 years of 64 bits have fewer of these.
+            Cut::Week | Cut::Month => 0,
+        };
+        if about > MAX_BUCKETS {
+            prop_assert_eq!(told.err().map(|error| error.kind()), Some(ErrorKind::Invalid), "{} buckets", about);
+            return Ok(());
+        }
+        let told = told?;
+        let sizes = told.windows(2).all(|pair| pair[0].to == pair[1].from);
+        prop_assert!(sizes && told.iter().all(|bucket| bucket.from < bucket.to), "buckets adjoin: {:?}", told);
+        let ends = (told.first().map(|bucket| bucket.from), told.last().map(|bucket| bucket.to));
+        prop_assert_eq!(ends, (Some(clamped(*first).from), Some(clamped(*last).to)), "{:?}", question);
+        let counted: BTreeMap<Timestamp, Tally> = told
+            .iter()
+            .filter(|bucket| bucket.events > 0)
+            .map(|bucket| (bucket.from, Tally { events: bucket.events, customers: bucket.customers }))
+            .collect();
+        let expected: BTreeMap<Timestamp, Tally> =
+            expected.into_iter().map(|(bounds, tally)| (clamped(bounds).from, tally)).collect();
+        prop_assert_eq!(counted, expected, "{:?}", question);
+        prop_assert!(told.iter().all(|bucket| bucket.events > 0 || bucket.customers == 0));
+        Ok(())
+    }
+
+    fn values(
+        &self,
+        question: &CountQuestion,
+        column: &Column,
+        cohort: Option<&Cohort>,
+        within: Option<&Ids>,
+    ) -> Verdict {
+        let mut by_value: Vec<(Text, Tally)> =
+            values(self.naive, column, &question.what, question.window, within).into_iter().collect();
+        if *column == Column::Severity {
+            by_value.sort_by_key(|(number, _)| number.parse::<u8>().ok());
+        }
+        let mut by_count = by_value.clone();
+        by_count.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.events));
+        let top = self.snapshot.top(field(column), question.what.clone());
+        let all = self.snapshot.group_by(field(column), question.what.clone());
+        for (query, expected, limit) in [
+            (top.limit(2), &by_count, 2),
+            (self.snapshot.top(field(column), question.what.clone()).limit(1_000), &by_count, 1_000),
+            (all, &by_value, usize::MAX),
+        ] {
+            let mut query = query.window(question.window).now(self.naive.now());
+            if let Some(cohort) = cohort {
+                query = query.cohort(cohort);
+            }
+            let told: Vec<(Text, Tally)> = query
+                .run()?
+                .into_iter()
+                .map(|row| (row.value, Tally { events: row.events, customers: row.customers }))
+                .collect();
+            let expected: Vec<(Text, Tally)> = expected.iter().take(limit).cloned().collect();
+            prop_assert_eq!(told, expected, "{:?}", question);
+        }
+        Ok(())
+    }
+
+    fn scores(
+        &self,
+        question: &CountQuestion,
+        weight: Weight,
+        cohort: Option<&Cohort>,
+        within: Option<&Ids>,
+    ) -> Verdict {
+        let score = match weight {
+            Weight::One => Score::Events,
+            Weight::Severity => Score::Severity,
+            Weight::SeveritySquared => Score::SeveritySquared,
+        };
+        let scores = scores(self.naive, &question.what, question.window, within, weight);
+        let ranked =
+            self.order.iter().filter_map(|customer| scores.get(customer).map(|score| (customer.clone(), *score)));
+        let mut expected: Vec<(Text, (u64, u64))> = ranked.collect();
+        expected.sort_by_key(|(_, (score, _))| std::cmp::Reverse(*score));
+        for limit in [1, 1_000] {
+            let mut query = self.snapshot.top_customers(question.what.clone(), score).limit(limit);
+            query = query.window(question.window).now(self.naive.now());
+            if let Some(cohort) = cohort {
+                query = query.cohort(cohort);
+            }
+            let told: Vec<(Text, (u64, u64))> =
+                query.run()?.into_iter().map(|row| (row.customer, (row.score, row.events))).collect();
+            prop_assert_eq!(told, &expected[..expected.len().min(limit)], "{:?}", question);
+        }
+        Ok(())
+    }
+
+    fn funnel(&self, steps: &Steps, cohort: Option<&Cohort>, within: Option<&Ids>) -> Verdict {
+        let mut query = self.snapshot.funnel(steps.what.clone()).window(steps.window).now(self.naive.now());
+        if let Some(nanos) = steps.within {
+            query = query.within(nanos);
+        }
+        if let Some(cohort) = cohort {
+            query = query.cohort(cohort);
+        }
+        let told = query.run()?;
+        let customers = self.naive.customers();
+        let members = customers.iter().filter(|customer| within.is_none_or(|ids| ids.contains(*customer)));
+        let levels: BTreeMap<&Text, Reached> =
+            members.map(|customer| (customer, steps.reached(self.naive, customer))).collect();
+        prop_assert_eq!(told.steps.len(), steps.what.len());
+        for (step, row) in told.steps.iter().enumerate() {
+            let reached: BTreeMap<&Text, &Reached> =
+                levels.iter().filter(|(_, one)| one.level > step).map(|(customer, one)| (*customer, one)).collect();
+            let ids: Ids = reached.keys().map(|customer| (*customer).clone()).collect();
+            let listed = told.customers(step).ids().collect::<Result<Vec<Text>, _>>()?;
+            prop_assert_eq!(&listed, &self.listed(&ids), "step {} of {:?}", step, steps);
+            let nanos = |one: &&Reached| {
+                let (before, time) = (one.times[step.checked_sub(1)?], one.times[step]);
+                Some(time.as_nanos().saturating_sub(before.as_nanos()))
+            };
+            let lengths: Vec<i64> = reached.values().filter_map(nanos).collect();
+            let stuck = levels.values().filter(|one| one.level == step + 1);
+            let pending = stuck.filter(|one| one.is_pending(steps, self.naive.now())).count() as u64;
+            let told = (row.customers, row.p50_nanos, row.p90_nanos, row.pending);
+            let expected = (ids.len() as u64, percentile(&lengths, 50), percentile(&lengths, 90), pending);
+            prop_assert_eq!(told, expected, "step {} of {:?} at {}", step, steps, self.naive.now());
+        }
+        Ok(())
+    }
+}
