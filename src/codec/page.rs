@@ -423,11 +423,12 @@ mod tests {
 
     fn back(block: &Block<'_>) -> BlockEvents {
         let mut homes = Vec::new();
-        block.homes(|at, home| {
-            assert_eq!(at, homes.len());
-            homes.push(home);
-        })
-        .unwrap();
+        block
+            .homes(|at, home| {
+                assert_eq!(at, homes.len());
+                homes.push(home);
+            })
+            .unwrap();
         let mut set = [0; HOME_WORDS];
         block.add_homes(&mut set).unwrap();
         for home in 0..=u16::MAX {

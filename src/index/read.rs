@@ -49,8 +49,7 @@ impl<'a> Index<'a> {
         };
         match kinds {
             Kinds::Some(kinds) if kinds.len() <= KINDS_MAX => {
-                let keys: Vec<_> =
-                    kinds.iter().map(|&kind| key::index(self.segment, slab, key::PAGE, kind)).collect();
+                let keys: Vec<_> = kinds.iter().map(|&kind| key::index(self.segment, slab, key::PAGE, kind)).collect();
                 let pages = self.store.get_sorted(Family::Index, keys.iter().map(|key| &key[..]));
                 for (page, &kind) in pages.into_iter().zip(kinds) {
                     if let Some(bytes) = page? {

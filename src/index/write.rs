@@ -246,8 +246,9 @@ impl Growing {
     /// Appends the page, and forgets its events.
     fn encode(&mut self, out: &mut Vec<u8>) {
         self.blocks.sort_unstable_by_key(|block| block.number);
-        let kept: Vec<usize> =
-            (0..self.columns.len()).filter(|&at| !self.columns[at].full && !self.columns[at].texts.is_empty()).collect();
+        let kept: Vec<usize> = (0..self.columns.len())
+            .filter(|&at| !self.columns[at].full && !self.columns[at].texts.is_empty())
+            .collect();
         for block in &mut self.blocks {
             let count = block.homes.len();
             if self.lasting {

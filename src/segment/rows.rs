@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use roaring::RoaringBitmap;
 
+use crate::codec::calendar::Calendar;
 use crate::codec::chunk::{self, CHUNK_EVENTS, ChunkBase, Directory, Span};
 use crate::codec::key;
 use crate::codec::raw::RawEvent;
-use crate::codec::calendar::Calendar;
 use crate::codec::record::Span as TimeSpan;
 use crate::dictionary::Terms;
 use crate::error::Result;

@@ -2,9 +2,9 @@
 
 use roaring::RoaringBitmap;
 
+use crate::codec::calendar::Calendar;
 use crate::codec::filter::{self, FilterPart};
 use crate::codec::key;
-use crate::codec::calendar::Calendar;
 use crate::codec::record::{self, SealMeta, SegmentMeta, Span};
 use crate::dictionary::Terms;
 use crate::error::Result;

@@ -194,12 +194,7 @@ impl Facts for LinkView<'_> {
 }
 
 /// Hands the effective edges of one side of an entity to `found` until it returns false.
-fn read_edges(
-    cursor: &mut Cursor<'_>,
-    entity: u32,
-    side: Side,
-    found: &mut dyn FnMut(Edge) -> bool,
-) -> Result<()> {
+fn read_edges(cursor: &mut Cursor<'_>, entity: u32, side: Side, found: &mut dyn FnMut(Edge) -> bool) -> Result<()> {
     let prefix = LinkKey::prefix(entity, side);
     let mut group: Vec<Stated> = Vec::new();
     let mut more = true;

@@ -265,7 +265,7 @@ fn a_question_can_be_stopped_and_bounded() {
     let token = CancelToken::new();
     token.cancel();
     assert_eq!(query().cancel(token).run().map_err(|error| error.kind()).err(), Some(ErrorKind::Cancelled));
-    let error = query().memory(100_000).run().expect_err("too little");
+    let error = query().scan_only().memory(100_000).run().expect_err("too little");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("more than 100000 bytes"), "{error}");
     let lasting = Timestamp::from_nanos(0);

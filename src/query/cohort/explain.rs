@@ -81,7 +81,11 @@ impl fmt::Display for Explain {
         writeln!(f, "read")?;
         writeln!(f, "  {} streams, {} events", self.customers_read, self.events_read)?;
         writeln!(f, "  {} rows, {} bytes", self.rows_read, self.bytes_read)?;
-        writeln!(f, "  {} index pages, {} events in them, {} bytes", self.pages_read, self.events_counted, self.index_bytes)?;
+        writeln!(
+            f,
+            "  {} index pages, {} events in them, {} bytes",
+            self.pages_read, self.events_counted, self.index_bytes
+        )?;
         write!(f, "took, on up to {} threads", self.threads)?;
         for step in &self.steps {
             write!(f, "\n  {:>12?}  {}", Duration::from_nanos(step.nanos), step.name)?;

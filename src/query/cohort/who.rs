@@ -92,7 +92,7 @@ impl WhoQuery {
         let candidates = question.candidates();
         gauge.add(candidates.serialized_size())?;
         watch.step("names, shapes and windows looked up", &mut explain);
-        let candidates = if question.reads && !scan_only {
+        let candidates = if question.reads && !scan_only && max_hops == MAX_HOPS {
             let plan = plan::plan(&snapshot, &question, &effort, &mut explain)?;
             watch.step("index asked", &mut explain);
             sure = plan.sure;

@@ -130,8 +130,7 @@ impl Search<'_> {
 
     /// Adds a clause that holds by these events of the stream.
     fn add(&mut self, expr: &Expr, places: &[usize]) -> Result<()> {
-        let context =
-            Arc::new(StreamContext::new(self.snapshot.clone(), self.customer, MAX_HOPS));
+        let context = Arc::new(StreamContext::new(self.snapshot.clone(), self.customer, MAX_HOPS));
         let mut events = Vec::with_capacity(places.len());
         if !places.is_empty() {
             let answer = Answer::new(context, self.person.reach().clone());

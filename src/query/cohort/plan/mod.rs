@@ -44,12 +44,7 @@ pub(crate) struct Plan {
 }
 
 /// Works out what the index tells of a question.
-pub(crate) fn plan(
-    snapshot: &Snapshot,
-    question: &Question,
-    effort: &Effort,
-    explain: &mut Explain,
-) -> Result<Plan> {
+pub(crate) fn plan(snapshot: &Snapshot, question: &Question, effort: &Effort, explain: &mut Explain) -> Result<Plan> {
     let mut all = RoaringBitmap::new();
     all.insert_range(0..question.customers);
     let mut slabs: Vec<u16> = snapshot.view.segments.iter().flat_map(|segment| segment.slabs()).collect();
@@ -187,11 +182,7 @@ impl Planner<'_> {
     }
 
     /// Calls `seen` with home and event of each entry in memory that is what is asked for.
-    fn visit_memory(
-        &self,
-        asked: Asked<'_>,
-        seen: &mut dyn FnMut(u32, &RawEvent) -> Result<()>,
-    ) -> Result<()> {
+    fn visit_memory(&self, asked: Asked<'_>, seen: &mut dyn FnMut(u32, &RawEvent) -> Result<()>) -> Result<()> {
         let snapshot = self.snapshot;
         let (from, to) = (asked.window.from.as_nanos(), asked.window.to.as_nanos());
         let likes = Likes::default();

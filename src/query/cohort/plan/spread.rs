@@ -87,11 +87,7 @@ impl Planner<'_> {
     pub(super) fn events_of(&self, home: u32, asked: Asked<'_>) -> Result<Vec<RawEvent>> {
         let snapshot = self.snapshot;
         let window = asked.window.interval();
-        let during = if asked.looks == Looks::Presence {
-            window
-        } else {
-            Interval::new(window.from, Timestamp::MAX)
-        };
+        let during = if asked.looks == Looks::Presence { window } else { Interval::new(window.from, Timestamp::MAX) };
         let rows = gather::fetch(&snapshot.lookup, &snapshot.view, &[home], &[during])?;
         let resolver = Resolver::new(&snapshot.lookup);
         let wanted = Asking(&asked);
