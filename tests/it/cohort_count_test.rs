@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ofone::{Bucket, CalendarUnit, Cohort, ErrorKind, Field, Score, Text, Timestamp};
+use ofone::{
+    Batch, Bucket, CalendarUnit, Cohort, ErrorKind, Event, Field, Predicate, Score, Text, TextTest, Timestamp,
+};
 use proptest::prelude::*;
 
 use crate::cohort_counts::{Column, Cut, Reached, Steps, Tally, Weight, clamped, percentile, scores, timeline, values};
@@ -10,6 +12,7 @@ use crate::cohort_exprs::{Count, CountQuestion};
 use crate::cohort_model::Ids;
 use crate::cohort_test::Asked;
 use crate::model_test::Verdict;
+use crate::support::{at, entity, open, scratch};
 
 /// Buckets that a timeline may have.
 const MAX_BUCKETS: i128 = 100_000;
@@ -189,5 +192,31 @@ impl Asked<'_> {
             prop_assert_eq!(told, expected, "step {} of {:?} at {}", step, steps, self.naive.now());
         }
         Ok(())
+    }
+}
+
+/// Of two events at one instant, one can be the first step or the second. Which of them comes first in the
+/// stream decides what the time between the steps is, however they arrived.
+#[test]
+fn times_between_steps_do_not_depend_on_the_order_of_arrival() {
+    let event =
+        |time: i64, id: &str, kind: &str| Event::new(at(time), "feed", kind).id(id).subject(entity("customer:A"));
+    let events = || [event(1, "a", "either"), event(1, "b", "first"), event(4, "c", "second"), event(9, "d", "third")];
+    let kinds = |kinds: &[&str]| Predicate::kind(TextTest::one_of(kinds.iter().copied()));
+    let steps = || vec![kinds(&["first", "either"]), kinds(&["second", "either"]), kinds(&["third"])];
+    for (arrival, seal) in [([0, 1, 2, 3], false), ([3, 2, 1, 0], false), ([1, 0, 2, 3], true)] {
+        let place = scratch();
+        let db = open(place.path(), 8);
+        for index in arrival {
+            let mut batch = Batch::new();
+            batch.event(events()[index].clone());
+            db.writer().commit(batch).expect("committed");
+        }
+        if seal {
+            db.flush().expect("sealed");
+        }
+        let funnel = db.snapshot().funnel(steps()).run().expect("answered");
+        let between: Vec<Option<i64>> = funnel.steps.iter().map(|step| step.p50_nanos).collect();
+        assert_eq!(between, [None, Some(3), Some(5)], "arrived as {arrival:?}, sealed: {seal}");
     }
 }

@@ -7,8 +7,9 @@ DIR is the folder of a log, or a folder of such folders. A log has `events.ndjso
 `links.ndjson.gz`, `queries.json` and `answers.json.gz`, and a `check.py` beside it or one level up, which
 knows the right answers; this program never looks at them before it has given its own.
 
-Two stores are made of each log. In one an event happened to its customer; in the other it happened
-to the objects that it touches, and reaches customers through links alone. Needs Python 3.8, nothing else.
+Two stores are made of each log. In one an event happened to its customer, and there are no links; in the
+other it happened to the objects that it touches, and reaches customers through links alone. The number of
+A events that a B event follows is not asked for: ofone counts customers. Needs Python 3.8, nothing else.
 """
 
 import argparse
@@ -98,8 +99,7 @@ class Log:
         if os.path.exists(links):
             self.by_objects = Store(program, os.path.join(scratch, "by-objects"))
             self.by_objects.ingest(events, "events-by-objects.toml")
-            for store in (self.by_customer, self.by_objects):
-                store.ingest(links, "links.toml")
+            self.by_objects.ingest(links, "links.toml")
         self.stats = self.by_customer.stats()
         self.counts = self.by_customer.counts()
 
@@ -121,11 +121,11 @@ class Log:
         return self.by_customer.stream(query["customer"], "--direct", *window(query))
 
     def links_out_asof(self, query):
-        links = self.by_customer.links([query["object"]], query["at"])
+        links = self.by_objects.links([query["object"]], query["at"])
         return sorted([link["relation"], link["to"]] for link in links if link["from"] == query["object"])
 
     def links_in_asof(self, query):
-        links = self.by_customer.links([query["object"]], query["at"])
+        links = self.by_objects.links([query["object"]], query["at"])
         return sorted({link["from"] for link in links if link["to"] == query["object"]})
 
     def reach_events(self, query):
@@ -151,11 +151,11 @@ class Log:
         return self.by_customer.who(customers_like(query["expr"]))
 
     def sequence(self, query):
-        """The number of A events that are followed is not asked for: sets of customers are what ofone counts."""
         first, then = (f"kind = {quoted(query[step])}" for step in ("a", "b"))
         bounds = f"within {query['within_s']}s, {during(query, 'a_from', 'a_to')}"
         sets = {"ordered": "seq", "strict": "none"}
-        return {name: self.by_customer.who(f"seq({first} -> {then}, {bounds}, ties {ties})") for name, ties in sets.items()}
+        seq = f"seq({first} -> {then}, {bounds}, ties "
+        return {name: self.by_customer.who(f"{seq}{ties})") for name, ties in sets.items()}
 
     def funnel(self, query):
         steps = [f"kind = {quoted(kind)}" for kind in query["steps"]]
@@ -169,7 +169,7 @@ class Log:
     def affected_customers(self, query):
         instant = f"during [{query['at']}, {a_nanosecond_after(query['at'])})"
         reached = f"reach({quoted(query['object'])}, {instant})"
-        return self.by_customer.who(reached, f"--max-hops={query['max_hops']}")
+        return self.by_objects.who(reached, f"--max-hops={query['max_hops']}")
 
 
 ANSWERED = (

@@ -10,7 +10,7 @@ use crate::model::{Timestamp, Window};
 use crate::query::cohort::explain::{Explain, Watch};
 use crate::query::cohort::person::Person;
 use crate::query::cohort::question::Question;
-use crate::query::cohort::reader::Actuals;
+use crate::query::cohort::reader::{Actuals, Order};
 use crate::query::cohort::scan::over_customers;
 use crate::query::cohort::scope::{Scope, scoped};
 use crate::query::cohort::sequence::{self, Rules};
@@ -98,7 +98,10 @@ impl FunnelQuery {
         let parts = over_customers(
             &customers,
             effort,
-            || (Person::new(&snapshot, &question, &budget), Part::new(steps.len()), budget.gauge()),
+            || {
+                let person = Person::with_order(&snapshot, &question, &budget, Order::Total);
+                (person, Part::new(steps.len()), budget.gauge())
+            },
             |(person, part, gauge), customer| {
                 person.meet(customer);
                 person.mark(&sequence)?;
