@@ -1,24 +1,34 @@
 //! The entity book of a slab: which homes have an event that names an entity other than the home.
 //!
-//! Pairs of entity and home, sorted, in parts of about [`PART_PAIRS`]; an entity lies in one part.
+//! Sorted by entity, then home, in parts of about [`PART_PLACES`]; an entity lies in one part. Besides each
+//! home stands the rank of the entity among all that the home's events name, ascending: pages tell the
+//! entities of an event by it.
 
 use crate::codec::varint::{self, Reader};
 use crate::error::Result;
 
-/// Pairs of one part, unless one entity alone has more.
-const PART_PAIRS: usize = 1024;
+/// Places of one part, unless one entity alone has more.
+const PART_PLACES: usize = 1024;
 
-/// The parts of sorted `pairs` of (entity, lower half of the home): each with its first entity.
-pub(crate) fn parts(pairs: &[(u32, u16)]) -> impl Iterator<Item = (u32, &[(u32, u16)])> {
-    let mut rest = pairs;
+/// An entity under a home: the lower half of the home, and the rank of the entity there, 255 for all above 254.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) entity: u32,
+    pub(crate) home: u16,
+    pub(crate) rank: u8,
+}
+
+/// The parts of sorted `places`, each with its first entity.
+pub(crate) fn parts(places: &[Place]) -> impl Iterator<Item = (u32, &[Place])> {
+    let mut rest = places;
     std::iter::from_fn(move || {
-        let first = rest.first()?.0;
-        let mut end = rest.len().min(PART_PAIRS);
+        let first = rest.first()?.entity;
+        let mut end = rest.len().min(PART_PLACES);
         // An entity stays together: with those before it, or alone if it comes first.
         if end < rest.len() {
-            let last = rest[end].0;
-            let begins = rest[..end].partition_point(|pair| pair.0 < last);
-            end = if begins > 0 { begins } else { rest.partition_point(|pair| pair.0 <= last) };
+            let last = rest[end].entity;
+            let begins = rest[..end].partition_point(|place| place.entity < last);
+            end = if begins > 0 { begins } else { rest.partition_point(|place| place.entity <= last) };
         }
         let (part, behind) = rest.split_at(end);
         rest = behind;
@@ -27,33 +37,38 @@ pub(crate) fn parts(pairs: &[(u32, u16)]) -> impl Iterator<Item = (u32, &[(u32, 
 }
 
 /// Appends a part.
-pub(crate) fn encode(part: &[(u32, u16)], out: &mut Vec<u8>) {
+pub(crate) fn encode(part: &[Place], out: &mut Vec<u8>) {
     let mut previous = 0;
-    for of_entity in part.chunk_by(|a, b| a.0 == b.0) {
-        varint::put(out, u64::from(of_entity[0].0 - previous));
-        previous = of_entity[0].0;
+    for of_entity in part.chunk_by(|a, b| a.entity == b.entity) {
+        varint::put(out, u64::from(of_entity[0].entity - previous));
+        previous = of_entity[0].entity;
         varint::put(out, of_entity.len() as u64);
         let mut last = 0;
-        for &(_, home) in of_entity {
-            varint::put(out, u64::from(home - last));
-            last = home;
+        for place in of_entity {
+            varint::put(out, u64::from(place.home - last));
+            last = place.home;
         }
+        out.extend(of_entity.iter().map(|place| place.rank));
     }
 }
 
-/// Appends to `homes` the lower halves of the homes of `entity` in a part.
-pub(crate) fn homes_of(bytes: &[u8], entity: u32, homes: &mut Vec<u16>) -> Result<()> {
+/// Appends to `places` those of `entity` in a part.
+pub(crate) fn places_of(bytes: &[u8], entity: u32, places: &mut Vec<Place>) -> Result<()> {
     let mut reader = Reader::new(bytes);
     let mut at = 0u32;
     while reader.remaining() > 0 {
         at = at.wrapping_add(reader.varint_u32()?);
         let count = reader.length()?;
+        let from = places.len();
         let mut home = 0u16;
         for _ in 0..count {
             home = home.wrapping_add(reader.varint_u32()? as u16);
             if at == entity {
-                homes.push(home);
+                places.push(Place { entity, home, rank: 0 });
             }
+        }
+        for (place, &rank) in places[from..].iter_mut().zip(reader.bytes(count)?) {
+            place.rank = rank;
         }
         if at >= entity {
             break;
@@ -75,7 +90,8 @@ mod tests {
             wild in proptest::collection::btree_set((any::<u32>(), any::<u16>()), 0..20),
         ) {
             let pairs: BTreeSet<(u32, u16)> = pairs.into_iter().chain(wild).collect();
-            let sorted: Vec<(u32, u16)> = pairs.iter().copied().collect();
+            let place = |&(entity, home): &(u32, u16)| Place { entity, home, rank: (entity ^ u32::from(home)) as u8 };
+            let sorted: Vec<Place> = pairs.iter().map(place).collect();
             let mut stored: Vec<(u32, Vec<u8>)> = Vec::new();
             for (first, part) in parts(&sorted) {
                 let mut bytes = Vec::new();
@@ -83,19 +99,19 @@ mod tests {
                 stored.push((first, bytes));
             }
             for entity in pairs.iter().map(|pair| pair.0).chain([50, u32::MAX]) {
-                let mut homes = Vec::new();
+                let mut places = Vec::new();
                 let after = stored.partition_point(|part| part.0 <= entity);
                 if after > 0 {
-                    homes_of(&stored[after - 1].1, entity, &mut homes).unwrap();
+                    places_of(&stored[after - 1].1, entity, &mut places).unwrap();
                 }
-                let expected: Vec<u16> = pairs.range((entity, 0)..=(entity, u16::MAX)).map(|pair| pair.1).collect();
-                prop_assert_eq!(homes, expected);
+                let expected: Vec<Place> = pairs.range((entity, 0)..=(entity, u16::MAX)).map(place).collect();
+                prop_assert_eq!(places, expected);
             }
         }
 
         #[test]
         fn arbitrary_parts_never_panic(bytes: Vec<u8>, entity: u32) {
-            let _ = homes_of(&bytes, entity, &mut Vec::new());
+            let _ = places_of(&bytes, entity, &mut Vec::new());
         }
     }
 }

@@ -16,6 +16,16 @@ pub(crate) const PAGE_HOMES: usize = 1 << 16;
 pub(crate) const HOME_WORDS: usize = PAGE_HOMES / 64;
 /// Texts of one attribute that a page numbers; of one with more it says nothing.
 pub(crate) const ATTRIBUTE_TEXTS_MAX: usize = 255;
+/// Entities of an event that a page tells of: its first ones, subjects before context.
+pub(crate) const ENTITY_COLUMNS: usize = 4;
+/// Code of an entity that an event does not have.
+pub(crate) const ENTITY_NONE: u8 = 0;
+/// Code of the home itself.
+pub(crate) const ENTITY_HOME: u8 = 1;
+/// Code of the entity of rank 0 among those that the home's events name, ascending; others follow.
+pub(crate) const ENTITY_FIRST: u8 = 2;
+/// Code of all entities of higher ranks.
+pub(crate) const ENTITY_OTHER: u8 = 255;
 /// Bytes behind the last section, so that eight can be read at once anywhere.
 const PADDING: usize = 8;
 
@@ -53,6 +63,9 @@ pub(crate) struct BlockEvents {
     /// For each attribute of the page: 0 for a text that is not numbered or not there, else its
     /// place among the texts plus one.
     pub(crate) attributes: Vec<Vec<u8>>,
+    /// Codes of the entities of each event, a column for each of the first; those not there end with what
+    /// comes before them.
+    pub(crate) entities: [Vec<u8>; ENTITY_COLUMNS],
     /// In a page with lasting events: the length of each in ticks, by [`length_code`].
     pub(crate) lengths: Vec<u8>,
     /// Ticks from the beginning of the block to the end of its last presence.
@@ -96,6 +109,12 @@ pub(crate) fn encode(classes: &[Class], attributes: &[Attribute], blocks: &[Bloc
         varint::put(out, attribute.texts.len() as u64);
         attribute.texts.iter().for_each(|&text| varint::put(out, u64::from(text)));
     }
+    let entities: [(u8, u32); ENTITY_COLUMNS] = std::array::from_fn(|column| {
+        let codes = || blocks.iter().flat_map(|block| &block.entities[column]).copied();
+        let least = codes().min().unwrap_or(0);
+        (least, width(usize::from(codes().max().unwrap_or(0) - least) + 1))
+    });
+    entities.iter().for_each(|&(least, width)| out.extend([least, width as u8]));
     let lasting = blocks.iter().any(|block| !block.lengths.is_empty());
     varint::put(out, (blocks.len() as u64) << 1 | u64::from(lasting));
     let mut sections = Vec::new();
@@ -107,6 +126,9 @@ pub(crate) fn encode(classes: &[Class], attributes: &[Attribute], blocks: &[Bloc
         pack(block.classes.iter().map(|&class| u64::from(class)), width(classes.len()), &mut sections);
         for (codes, attribute) in block.attributes.iter().zip(attributes) {
             pack(codes.iter().map(|&code| u64::from(code)), width(attribute.texts.len() + 1), &mut sections);
+        }
+        for (codes, &(least, width)) in block.entities.iter().zip(&entities) {
+            pack(codes.iter().map(|&code| u64::from(code - least)), width, &mut sections);
         }
         sections.extend_from_slice(&block.lengths);
         varint::put_signed(out, block.number.wrapping_sub(previous));
@@ -184,14 +206,12 @@ impl Packed<'_> {
     /// The number at `at`, which must be within the block.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> u32 {
+        if self.width == 0 {
+            return 0;
+        }
         let bit = at * self.width as usize;
         let word = self.bytes[bit / 8..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         (word >> (bit % 8)) as u32 & ((1 << self.width) - 1)
-    }
-
-    /// Whether all numbers are 0.
-    pub(crate) fn is_constant(&self) -> bool {
-        self.width == 0
     }
 }
 
@@ -210,7 +230,6 @@ pub(crate) struct Page<'a> {
     pub(crate) attributes: SmallVec<[Attribute; 2]>,
     /// By ascending number.
     pub(crate) blocks: SmallVec<[Block<'a>; 8]>,
-    pub(crate) lasting: bool,
 }
 
 /// The events of one block, in columns, ordered by home.
@@ -224,6 +243,7 @@ pub(crate) struct Block<'a> {
     ticks: &'a [u8],
     pub(crate) classes: Packed<'a>,
     pub(crate) attributes: SmallVec<[Packed<'a>; 2]>,
+    entities: [(u8, Packed<'a>); ENTITY_COLUMNS],
     lengths: &'a [u8],
 }
 
@@ -249,6 +269,13 @@ impl<'a> Page<'a> {
             let texts = (0..texts).map(|_| reader.varint_u32()).collect::<Result<_>>()?;
             attributes.push(Attribute { scope, texts });
         }
+        let mut entities = [(0u8, 0u32); ENTITY_COLUMNS];
+        for (least, width) in &mut entities {
+            (*least, *width) = (reader.byte()?, u32::from(reader.byte()?));
+            if *width > 8 {
+                return Err(Error::corrupt(format!("entities of {width} bits")));
+            }
+        }
         let head = reader.varint()?;
         let (count, lasting) = ((head >> 1) as usize, head & 1 != 0);
         if count > reader.remaining() {
@@ -271,14 +298,14 @@ impl<'a> Page<'a> {
             if count == 0 || length + PADDING > rest.len() {
                 return Err(Error::corrupt("block of a page ends too early"));
             }
-            let section = Section { bytes: &rest[..length + PADDING], classes: classes.len(), lasting };
+            let section = Section { bytes: &rest[..length + PADDING], classes: classes.len(), entities, lasting };
             blocks.push(section.block(number, count, until, &attributes)?);
             rest = &rest[length..];
         }
         if rest.len() != PADDING {
             return Err(Error::corrupt(format!("{} bytes behind a page", rest.len())));
         }
-        Ok(Page { classes, attributes, blocks, lasting })
+        Ok(Page { classes, attributes, blocks })
     }
 }
 
@@ -286,6 +313,7 @@ impl<'a> Page<'a> {
 struct Section<'a> {
     bytes: &'a [u8],
     classes: usize,
+    entities: [(u8, u32); ENTITY_COLUMNS],
     lasting: bool,
 }
 
@@ -310,11 +338,15 @@ impl<'a> Section<'a> {
         let classes = packed(width(self.classes))?;
         let attributes =
             attributes.iter().map(|known| packed(width(known.texts.len() + 1))).collect::<Result<SmallVec<_>>>()?;
+        let mut entities = [(0, Packed { bytes: &[], width: 0 }); ENTITY_COLUMNS];
+        for (column, &(least, width)) in entities.iter_mut().zip(&self.entities) {
+            *column = (least, packed(width)?);
+        }
         let lengths = reader.bytes(if self.lasting { count } else { 0 })?;
         if reader.remaining() != PADDING {
             return Err(Error::corrupt("columns of a block do not fill it"));
         }
-        Ok(Block { number, until, count, homes, ticks, classes, attributes, lengths })
+        Ok(Block { number, until, count, homes, ticks, classes, attributes, entities, lengths })
     }
 }
 
@@ -330,9 +362,11 @@ impl Block<'_> {
         u16::from_le_bytes([self.ticks[2 * at], self.ticks[2 * at + 1]])
     }
 
-    /// The ticks of all events.
-    pub(crate) fn ticks(&self) -> impl ExactSizeIterator<Item = u16> + '_ {
-        self.ticks.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+    /// The code of the entity at place `column` of the event at `at`.
+    #[inline]
+    pub(crate) fn entity(&self, column: usize, at: usize) -> u8 {
+        let (least, codes) = &self.entities[column];
+        least.saturating_add(codes.get(at) as u8)
     }
 
     /// The length of the event at `at` in ticks: at least the first, less than the second.
@@ -416,6 +450,12 @@ mod tests {
             ticks: rows.iter().map(|row| row.1).collect(),
             classes: rows.iter().map(|row| row.2).collect(),
             attributes: vec![rows.iter().map(|row| row.3).collect()],
+            entities: [
+                vec![ENTITY_HOME; rows.len()],
+                rows.iter().map(|row| row.4).collect(),
+                rows.iter().map(|row| row.3 + 40).collect(),
+                vec![ENTITY_NONE; rows.len()],
+            ],
             lengths: if lasting { rows.iter().map(|row| row.4).collect() } else { Vec::new() },
             until: if lasting { 7 } else { 0 },
         }
@@ -439,9 +479,10 @@ mod tests {
         BlockEvents {
             number: block.number,
             homes,
-            ticks: block.ticks().collect(),
+            ticks: (0..block.len()).map(|at| block.tick(at)).collect(),
             classes: of(&block.classes).into_iter().map(|code| code as u16).collect(),
             attributes: block.attributes.iter().map(|p| of(p).into_iter().map(|code| code as u8).collect()).collect(),
+            entities: std::array::from_fn(|column| (0..block.len()).map(|at| block.entity(column, at)).collect()),
             lengths: block.lengths.to_vec(),
             until: block.until,
         }
@@ -465,7 +506,6 @@ mod tests {
             let page = Page::decode(&bytes).unwrap();
             prop_assert_eq!(&page.classes, &classes);
             prop_assert_eq!(page.attributes.as_slice(), &attributes);
-            prop_assert_eq!(page.lasting, lasting);
             for (read, written) in page.blocks.iter().zip(&blocks) {
                 prop_assert_eq!(&back(read), written);
             }
@@ -491,6 +531,7 @@ mod tests {
                         block.tick(at);
                         block.classes.get(at);
                         block.attributes.iter().for_each(|codes| drop(codes.get(at)));
+                        (0..ENTITY_COLUMNS).for_each(|column| drop(block.entity(column, at)));
                     });
                 }
             }

@@ -7,7 +7,7 @@
 mod read;
 mod write;
 
-pub(crate) use read::{Index, Kinds};
+pub(crate) use read::Index;
 pub(crate) use write::{IndexWriter, ShapeFacts};
 
 /// The slab of a home.

@@ -1,6 +1,6 @@
 //! Reads the index of one segment.
 
-use crate::codec::book;
+use crate::codec::book::{self, Place};
 use crate::codec::calendar::Calendar;
 use crate::codec::key;
 use crate::codec::page::Page;
@@ -15,15 +15,6 @@ pub(crate) struct Index<'a> {
     pub(crate) calendar: Calendar,
 }
 
-/// Which kinds a question looks at.
-#[derive(Clone, Debug)]
-pub(crate) enum Kinds {
-    /// All that there are.
-    All,
-    /// These word numbers, ascending.
-    Some(Vec<u32>),
-}
-
 /// Kinds that are asked for one by one; more are met by walking all.
 const KINDS_MAX: usize = 64;
 
@@ -33,11 +24,12 @@ impl<'a> Index<'a> {
         Ok(Index { store, segment: segment.number, calendar })
     }
 
-    /// Calls `seen` with the kind, the page and the bytes of each page of a slab, by ascending kind.
+    /// Calls `seen` with the kind, the page and the bytes of each page of a slab that is of one of `kinds`
+    /// (word numbers, ascending), by ascending kind.
     pub(crate) fn pages(
         &self,
         slab: u16,
-        kinds: &Kinds,
+        kinds: &[u32],
         seen: &mut dyn FnMut(u32, &Page<'_>, usize) -> Result<()>,
     ) -> Result<()> {
         let place = |error: Error, kind: u32| {
@@ -47,42 +39,33 @@ impl<'a> Index<'a> {
             let page = Page::decode(bytes).map_err(|error| place(error, kind))?;
             seen(kind, &page, bytes.len()).map_err(|error| place(error, kind))
         };
-        match kinds {
-            Kinds::Some(kinds) if kinds.len() <= KINDS_MAX => {
-                let keys: Vec<_> = kinds.iter().map(|&kind| key::index(self.segment, slab, key::PAGE, kind)).collect();
-                let pages = self.store.get_sorted(Family::Index, keys.iter().map(|key| &key[..]));
-                for (page, &kind) in pages.into_iter().zip(kinds) {
-                    if let Some(bytes) = page? {
-                        show(kind, &bytes)?;
-                    }
+        if kinds.len() <= KINDS_MAX {
+            let keys: Vec<_> = kinds.iter().map(|&kind| key::index(self.segment, slab, key::PAGE, kind)).collect();
+            let pages = self.store.get_sorted(Family::Index, keys.iter().map(|key| &key[..]));
+            for (page, &kind) in pages.into_iter().zip(kinds) {
+                if let Some(bytes) = page? {
+                    show(kind, &bytes)?;
                 }
-                Ok(())
             }
-            Kinds::Some(_) | Kinds::All => {
-                let mut cursor = self.store.cursor(Family::Index, false);
-                let mut entry = cursor.seek(&key::index(self.segment, slab, key::PAGE, 0))?;
-                while let Some((key, bytes)) = entry {
-                    let (segment, of_slab, table, kind) = key::parse_index(key)?;
-                    if (segment, of_slab, table) != (self.segment, slab, key::PAGE) {
-                        break;
-                    }
-                    let wanted = match kinds {
-                        Kinds::All => true,
-                        Kinds::Some(kinds) => kinds.binary_search(&kind).is_ok(),
-                    };
-                    if wanted {
-                        show(kind, bytes)?;
-                    }
-                    entry = cursor.advance()?;
-                }
-                Ok(())
-            }
+            return Ok(());
         }
+        let mut cursor = self.store.cursor(Family::Index, false);
+        let mut entry = cursor.seek(&key::index(self.segment, slab, key::PAGE, 0))?;
+        while let Some((key, bytes)) = entry {
+            let (segment, of_slab, table, kind) = key::parse_index(key)?;
+            if (segment, of_slab, table) != (self.segment, slab, key::PAGE) {
+                break;
+            }
+            if kinds.binary_search(&kind).is_ok() {
+                show(kind, bytes)?;
+            }
+            entry = cursor.advance()?;
+        }
+        Ok(())
     }
 
-    /// Appends the lower halves of the homes of a slab that have an event naming `entity`, other than
-    /// `entity` itself.
-    pub(crate) fn homes_naming(&self, slab: u16, entity: u32, homes: &mut Vec<u16>) -> Result<()> {
+    /// Appends the places of a slab where an event names `entity`, those under `entity` itself left out.
+    pub(crate) fn places_naming(&self, slab: u16, entity: u32, places: &mut Vec<Place>) -> Result<()> {
         let mut cursor = self.store.cursor(Family::Index, false);
         let Some((key, bytes)) = cursor.seek_back(&key::index(self.segment, slab, key::BOOK, entity))? else {
             return Ok(());
@@ -91,7 +74,7 @@ impl<'a> Index<'a> {
         if (segment, of_slab, table) != (self.segment, slab, key::BOOK) {
             return Ok(());
         }
-        book::homes_of(bytes, entity, homes)
+        book::places_of(bytes, entity, places)
             .map_err(|error| error.at(format!("entity book of slab {slab}, segment {}", self.segment)))
     }
 }

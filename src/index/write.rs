@@ -6,10 +6,12 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use crate::codec::book;
+use crate::codec::book::{self, Place};
 use crate::codec::calendar::Calendar;
 use crate::codec::key;
-use crate::codec::page::{self, ATTRIBUTE_TEXTS_MAX, Attribute, BlockEvents, Class};
+use crate::codec::page::{
+    self, ATTRIBUTE_TEXTS_MAX, Attribute, BlockEvents, Class, ENTITY_FIRST, ENTITY_HOME, ENTITY_NONE, ENTITY_OTHER,
+};
 use crate::codec::raw::{RawEvent, RawValue};
 use crate::error::Result;
 use crate::index::slab_of;
@@ -73,8 +75,7 @@ pub(crate) struct IndexWriter {
     pages: Vec<Growing>,
     page_of_kind: HashMap<u32, usize, FixedState>,
     slab: Option<u16>,
-    /// (entity, lower half of the home).
-    book: Vec<(u32, u16)>,
+    book: Vec<Place>,
     named: Vec<u32>,
     bytes: Vec<u8>,
 }
@@ -106,18 +107,29 @@ impl IndexWriter {
             self.flush()?;
             self.slab = Some(slab_of(home));
         }
-        self.named.clear();
+        let mut named = std::mem::take(&mut self.named);
+        named.clear();
         for event in events {
-            self.event(home as u16, event, facts)?;
-            self.named.extend(event.subjects.iter().chain(&event.context).filter(|&&entity| entity != home));
+            named.extend(event.subjects.iter().chain(&event.context).filter(|&&entity| entity != home));
         }
-        self.named.sort_unstable();
-        self.named.dedup();
-        self.book.extend(self.named.iter().map(|&entity| (entity, home as u16)));
+        named.sort_unstable();
+        named.dedup();
+        for event in events {
+            self.event(home, &named, event, facts)?;
+        }
+        let ranked = named.iter().zip(0u32..);
+        self.book.extend(ranked.map(|(&entity, rank)| Place { entity, home: home as u16, rank: rank.min(255) as u8 }));
+        self.named = named;
         Ok(())
     }
 
-    fn event(&mut self, home: u16, event: &RawEvent, facts: &dyn Fn(u32) -> Result<ShapeFacts>) -> Result<()> {
+    fn event(
+        &mut self,
+        home: u32,
+        named: &[u32],
+        event: &RawEvent,
+        facts: &dyn Fn(u32) -> Result<ShapeFacts>,
+    ) -> Result<()> {
         let shape = event.shape as usize;
         if self.shapes.len() <= shape {
             self.shapes.resize_with(shape + 1, || None);
@@ -136,9 +148,20 @@ impl IndexWriter {
         page.lasting |= known.facts.lasting;
         let (number, tick) = self.calendar.place(event.time);
         let block = page.block(number);
-        block.homes.push(home);
+        block.homes.push(home as u16);
         block.ticks.push(tick);
         block.classes.push(class);
+        let mut entities = event.subjects.iter().chain(&event.context);
+        for codes in &mut block.entities {
+            codes.push(match entities.next() {
+                None => ENTITY_NONE,
+                Some(&entity) if entity == home => ENTITY_HOME,
+                Some(entity) => match named.binary_search(entity) {
+                    Ok(rank) if rank < usize::from(ENTITY_OTHER - ENTITY_FIRST) => ENTITY_FIRST + rank as u8,
+                    _ => ENTITY_OTHER,
+                },
+            });
+        }
         let length = event.end.map_or(0, |end| end.wrapping_sub(event.time) as u64 / self.calendar.tick as u64);
         if known.facts.lasting {
             // Those before it in the block lasted no time.

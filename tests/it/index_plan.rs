@@ -2,7 +2,10 @@
 //! ways for events to lie than the model can hold: several slabs of homes, blocks of several lengths,
 //! windows that cut ticks, moved services, components, lasting events, several subjects, rare texts.
 
-use ofone::{Batch, Db, Entity, Event, Expr, Link, LinkChange, Options, Severity, Text, Timestamp};
+use ofone::{
+    Batch, Bucket, CalendarUnit, Db, Entity, Event, Expr, Link, LinkChange, Options, Predicate, Score, Severity,
+    Snapshot, Text, Timestamp, Window,
+};
 
 use crate::support::setting;
 
@@ -266,11 +269,41 @@ fn compare(db: &Db, world: &mut World, questions: usize, stage: &str) {
         }
         read += by_index.explain().customers_read;
     }
+    for _ in 0..questions / 2 {
+        compare_counts(&snapshot, world, stage);
+    }
     // The index must decide something, or this test compares reading with reading.
     assert!(
         read < (questions * (CUSTOMERS + FILLERS)) as u64 / 3,
         "{stage}: {read} streams read for {questions} questions"
     );
+}
+
+/// Counts by time and by customer are the same by index and by reading.
+fn compare_counts(snapshot: &Snapshot, world: &mut World, stage: &str) {
+    let text = world.predicate();
+    let what: Predicate = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+    let (a, b) = (world.time(), world.time());
+    let window = if world.random.one_in(3) { Window::ALL } else { Window::new(a.min(b), a.max(b)) };
+    let every = match world.random.below(4) {
+        0 => Bucket::Calendar { unit: CalendarUnit::Month, zone: "Europe/London".into() },
+        1 => Bucket::Length((world.span / 40).max(1)),
+        2 => Bucket::Length((world.span / 40 / SECOND * SECOND).max(1)),
+        _ => Bucket::Length(world.span),
+    };
+    let timeline = || snapshot.timeline(what.clone()).window(window).every(every.clone());
+    let (index, reading) = (timeline().run(), timeline().scan_only().run());
+    match (index, reading) {
+        (Ok(index), Ok(reading)) => {
+            assert_eq!(index, reading, "{stage}: timeline of {text} in {window:?} every {every:?}")
+        }
+        (index, reading) => assert_eq!(index.is_err(), reading.is_err(), "{stage}: timeline of {text}"),
+    }
+    for score in [Score::Events, Score::SeveritySquared] {
+        let top = || snapshot.top_customers(what.clone(), score).window(window).limit(20);
+        let (index, reading) = (top().run().expect("rows"), top().scan_only().run().expect("rows"));
+        assert_eq!(index, reading, "{stage}: top {score:?} of {text} in {window:?}");
+    }
 }
 
 #[test]

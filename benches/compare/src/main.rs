@@ -1,6 +1,7 @@
 //! `compare`: ofone and its peers on the same month of telco events. See ../README.md.
 
 mod args;
+mod cohort;
 mod commits;
 mod data;
 mod links;
@@ -29,6 +30,8 @@ usage: compare COMMAND --work DIR --scale NAME [options]
   sqlite-load  events.bin -> SQLite   --sqlite FILE [--limit N]
   ofone-query  Q1, Q1heavy, Q2 on both --db DIR --sqlite FILE [--rounds 3] [--cache-mb N]
                                       [--name ofone: the column of the table]
+  ofone-cohort Q3 to Q10              --db DIR [--only Q6] [--seconds 12] [--explain] [--name ofone]
+                                      [--cache-mb N]
   links        Q1 with and without links --db DIR (with; loaded when absent) --plain DIR (without)
                                       [--rounds 3] [--limit N] [--cache-mb N] [load options]
   commits      durable commits        --db DIR (new) [--commits 2000] [--events 1000]
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         "ofone-load" => load::run(&args),
         "sqlite-load" => sqlite::load(&args),
         "ofone-query" => query::run(&args),
+        "ofone-cohort" => cohort::run(&args),
         "links" => links::run(&args),
         "commits" => commits::run(&args),
         _ => Err(USAGE.into()),

@@ -75,6 +75,15 @@ impl Buckets {
         Ok(Buckets { rule, last: (0, 0) })
     }
 
+    /// Nanoseconds of most buckets, at least.
+    pub(crate) fn length(&self) -> i64 {
+        match &self.rule {
+            Rule::Length(nanos) => *nanos,
+            Rule::Calendar(CalendarUnit::Hour, _) => 3_600_000_000_000,
+            Rule::Calendar(..) => 86_400_000_000_000,
+        }
+    }
+
     /// The bucket `[from, to)` that holds `time`.
     pub(crate) fn of(&mut self, time: i64) -> (i64, i64) {
         if time < self.last.0 || time >= self.last.1 {

@@ -57,7 +57,7 @@ enum Test {
 
 /// Which entities of an event are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Among {
+pub(crate) enum Among {
     Subjects,
     Context,
     Both,
@@ -146,13 +146,12 @@ impl Judge {
         }
     }
 
-    /// What shape, severity and some attributes tell: `term` gives the number of the text of the
-    /// attribute at a place of the shape, if that is known. `None` when the event must be read.
-    pub(crate) fn glance(&self, shape: u32, severity: u8, term: &dyn Fn(usize) -> Option<u32>) -> Option<bool> {
+    /// What the shape and what is `seen` of an event tell. `None` when it must be read.
+    pub(crate) fn glance(&self, shape: u32, seen: &Seen<'_>) -> Option<bool> {
         match self.by_shape.get(shape as usize)? {
             Judgement::False => Some(false),
             Judgement::True => Some(true),
-            Judgement::Depends(left) => left.0.with(severity, term),
+            Judgement::Depends(left) => left.0.with(seen),
         }
     }
 
@@ -182,6 +181,22 @@ impl Judge {
     pub(crate) fn bytes(&self) -> usize {
         let open = self.by_shape.iter().filter(|judgement| matches!(judgement, Judgement::Depends(_))).count();
         self.by_shape.len() * size_of::<Judgement>() + open * 2 * size_of::<(Test, u32)>()
+    }
+}
+
+/// What of an event is known without reading it.
+pub(crate) struct Seen<'a> {
+    pub(crate) severity: u8,
+    /// The number of the text of the attribute at a place of the shape.
+    pub(crate) term: &'a dyn Fn(usize) -> Option<u32>,
+    /// Whether one of these entities (ascending) is among its subjects, its context, or either.
+    pub(crate) names: &'a dyn Fn(Among, &[u32]) -> Option<bool>,
+}
+
+impl Seen<'_> {
+    /// Nothing but the severity.
+    pub(crate) fn severity(severity: u8) -> Seen<'static> {
+        Seen { severity, term: &|_| None, names: &|_, _| None }
     }
 }
 
@@ -402,19 +417,23 @@ impl Test {
 
     /// The severities with which it may hold, as bits.
     fn severities(&self) -> u32 {
-        let may = |severity: u32| self.with(severity as u8, &|_| None) != Some(false);
+        let may = |severity: u32| self.with(&Seen::severity(severity as u8)) != Some(false);
         (0..SEVERITIES).filter(|&severity| may(severity)).fold(0, |all, bit| all | 1 << bit)
     }
 
-    /// What the severity and the known texts of attributes tell.
-    fn with(&self, severity: u8, term: &dyn Fn(usize) -> Option<u32>) -> Option<bool> {
+    /// What is seen of an event tells.
+    fn with(&self, seen: &Seen<'_>) -> Option<bool> {
         match self {
-            Test::Severity(comparison, than) => Some(severity_fits(*comparison, severity, *than)),
-            Test::Text { at, terms, .. } => term(*at).map(|term| terms.binary_search(&term).is_ok()),
-            Test::All(all) => known(all, severity, term, false),
-            Test::Any(any) => known(any, severity, term, true),
-            Test::Not(inner) => inner.with(severity, term).map(|holds| !holds),
-            Test::Value(..) | Test::Number { .. } | Test::Entity { .. } => None,
+            Test::Severity(comparison, than) => Some(severity_fits(*comparison, seen.severity, *than)),
+            Test::Text { at, terms, .. } => (seen.term)(*at).map(|term| terms.binary_search(&term).is_ok()),
+            Test::Entity { among, which } => match &**which {
+                Which::Numbers(numbers) => (seen.names)(*among, numbers),
+                Which::Like(_) => None,
+            },
+            Test::All(all) => known(all, seen, false),
+            Test::Any(any) => known(any, seen, true),
+            Test::Not(inner) => inner.with(seen).map(|holds| !holds),
+            Test::Value(..) | Test::Number { .. } => None,
         }
     }
 
@@ -444,10 +463,10 @@ impl Test {
     }
 }
 
-fn known(tests: &[Test], severity: u8, term: &dyn Fn(usize) -> Option<u32>, decisive: bool) -> Option<bool> {
+fn known(tests: &[Test], seen: &Seen<'_>, decisive: bool) -> Option<bool> {
     let mut all_known = true;
     for test in tests {
-        match test.with(severity, term) {
+        match test.with(seen) {
             Some(holds) if holds == decisive => return Some(decisive),
             Some(_) => {}
             None => all_known = false,

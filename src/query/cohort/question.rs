@@ -117,6 +117,12 @@ impl Question {
     ///
     /// # Errors
     /// As [`Question::bind`].
+    pub(crate) fn of_event(snapshot: &Snapshot, what: &Predicate, window: Window) -> Result<(Question, Sequence)> {
+        let rules = Rules { step_within: vec![None], within: None, window, ties: Ties::Any };
+        Question::of_steps(snapshot, std::slice::from_ref(what), rules, window)
+    }
+
+    /// Steps of one event each, as a question that is asked of streams alone.
     pub(crate) fn of_steps(
         snapshot: &Snapshot,
         steps: &[Predicate],

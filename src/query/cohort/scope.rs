@@ -16,6 +16,8 @@ pub(crate) struct Scope {
     pub(crate) period: Period,
     pub(crate) now: Option<Timestamp>,
     pub(crate) cohort: Option<Cohort>,
+    /// Whether the index is left alone.
+    pub(crate) scan_only: bool,
     pub(crate) effort: Effort,
 }
 
@@ -70,6 +72,12 @@ macro_rules! scoped {
             /// Only these customers and what they lived through. Default: all.
             pub fn cohort(mut self, cohort: &$crate::query::cohort::Cohort) -> $query {
                 self.scope.cohort = Some(cohort.clone());
+                self
+            }
+
+            /// Answers by reading streams, whatever else could serve: slower, never different.
+            pub fn scan_only(mut self) -> $query {
+                self.scope.scan_only = true;
                 self
             }
 

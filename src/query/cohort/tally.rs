@@ -1,7 +1,6 @@
 //! Counts events and the customers who lived through them, by a key.
 
 use std::hash::Hash;
-use std::slice;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -10,7 +9,7 @@ use roaring::RoaringBitmap;
 use crate::codec::raw::RawEvent;
 use crate::dictionary::TermTables;
 use crate::error::Result;
-use crate::expr::{Predicate, Ties};
+use crate::expr::Predicate;
 use crate::model::{IntervalSet, Timestamp};
 use crate::query::cohort::effort::{Budget, Gauge};
 use crate::query::cohort::explain::{Explain, Watch};
@@ -19,7 +18,6 @@ use crate::query::cohort::question::{Question, Sequence};
 use crate::query::cohort::reader::{Actuals, Order};
 use crate::query::cohort::scan::over_customers;
 use crate::query::cohort::scope::Scope;
-use crate::query::cohort::sequence::Rules;
 use crate::query::cohort::walk::Walk;
 use crate::query::item::lasts;
 use crate::query::lookup::Resolver;
@@ -57,8 +55,7 @@ pub(crate) fn tally<K: Clone + Eq + Hash + Ord + Send, G: Keys<K> + Send>(
     let (effort, budget) = (&scope.effort, scope.effort.budget());
     explain.threads = effort.threads();
     let window = scope.window(scope.now());
-    let rules = Rules { step_within: vec![None], within: None, window, ties: Ties::Any };
-    let (question, sequence) = Question::of_steps(snapshot, slice::from_ref(what), rules, window)?;
+    let (question, sequence) = Question::of_event(snapshot, what, window)?;
     let mut gauge = budget.gauge();
     let customers = scope.customers(snapshot)?;
     gauge.set(question.bytes() + customers.serialized_size())?;

@@ -2,15 +2,20 @@
 
 use std::fmt;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 use crate::codec::raw::RawEvent;
 use crate::dictionary::TermTables;
 use crate::error::{Error, Result};
 use crate::expr::Predicate;
 use crate::model::Timestamp;
 use crate::query::cohort::bucket::{Bucket, Buckets};
-use crate::query::cohort::explain::Explain;
+use crate::query::cohort::explain::{Explain, Watch};
+use crate::query::cohort::plan;
+use crate::query::cohort::question::Question;
 use crate::query::cohort::scope::{Scope, scoped};
-use crate::query::cohort::tally::{Keys, tally};
+use crate::query::cohort::tally::{Count, Keys, tally};
 use crate::query::snapshot::Snapshot;
 
 /// Most buckets of one timeline.
@@ -73,7 +78,10 @@ impl TimelineQuery {
         let TimelineQuery { snapshot, what, every, scope } = self;
         let mut explain = Explain::default();
         let buckets = Buckets::new(&every)?;
-        let counts = tally(&snapshot, &what, &scope, || ByTime(buckets.clone()), &mut explain)?;
+        let counts = match by_index(&snapshot, &what, &scope, &buckets, &mut explain)? {
+            Some(counts) => counts,
+            None => tally(&snapshot, &what, &scope, || ByTime(buckets.clone()), &mut explain)?,
+        };
         let mut rows = Vec::with_capacity(counts.len());
         let (first, last) = (counts.keys().min().copied(), counts.keys().max().copied());
         let Some((mut next, last)) = first.zip(last) else { return Ok((rows, explain)) };
@@ -103,6 +111,27 @@ impl fmt::Debug for TimelineQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimelineQuery").field("what", &self.what).field("every", &self.every).finish_non_exhaustive()
     }
+}
+
+/// Counts in the index, where that is the way: for the whole store.
+fn by_index(
+    snapshot: &Snapshot,
+    what: &Predicate,
+    scope: &Scope,
+    buckets: &Buckets,
+    explain: &mut Explain,
+) -> Result<Option<HashMap<i64, Count, FixedState>>> {
+    if scope.cohort.is_some() || scope.scan_only {
+        return Ok(None);
+    }
+    let mut watch = Watch::start();
+    explain.threads = scope.effort.threads();
+    let window = scope.window(scope.now());
+    let (question, sequence) = Question::of_event(snapshot, what, window)?;
+    let budget = scope.effort.budget();
+    let counts = plan::over_time(snapshot, (&question, &sequence), buckets, &scope.effort, &budget, explain)?;
+    watch.step("index asked", explain);
+    Ok(counts)
 }
 
 /// The beginning of the bucket of an event.

@@ -2,20 +2,19 @@
 
 use std::cmp::Reverse;
 use std::fmt;
-use std::slice;
 
 use crate::codec::raw::{RawEvent, RawValue};
 use crate::dictionary::TermTables;
 use crate::error::Result;
-use crate::expr::{Predicate, Ties};
+use crate::expr::Predicate;
 use crate::model::Text;
 use crate::query::cohort::explain::{Explain, Watch};
 use crate::query::cohort::person::Person;
+use crate::query::cohort::plan;
 use crate::query::cohort::question::Question;
 use crate::query::cohort::reader::Actuals;
 use crate::query::cohort::scan::over_customers;
 use crate::query::cohort::scope::{Scope, scoped};
-use crate::query::cohort::sequence::Rules;
 use crate::query::cohort::set::names;
 use crate::query::cohort::tally::{Keys, tally};
 use crate::query::lookup::Resolver;
@@ -183,7 +182,7 @@ pub enum Score {
 }
 
 impl Score {
-    fn of(self, severity: u8) -> u64 {
+    pub(crate) fn of(self, severity: u8) -> u64 {
         match self {
             Score::Events => 1,
             Score::Severity => u64::from(severity),
@@ -245,13 +244,19 @@ impl TopCustomersQuery {
         let mut explain = Explain { threads: effort.threads(), ..Explain::default() };
         let mut watch = Watch::start();
         let window = scope.window(scope.now());
-        let rules = Rules { step_within: vec![None], within: None, window, ties: Ties::Any };
-        let (question, sequence) = Question::of_steps(&snapshot, slice::from_ref(&what), rules, window)?;
+        let (question, sequence) = Question::of_event(&snapshot, &what, window)?;
         let customers = scope.customers(&snapshot)?;
         let mut gauge = budget.gauge();
         gauge.set(question.bytes() + customers.serialized_size())?;
-        explain.plan(format!("add up the streams of {} customers", customers.len()));
         watch.step("names, shapes and windows looked up", &mut explain);
+        if scope.cohort.is_none() && !scope.scan_only {
+            let asked = (&question, &sequence);
+            if let Some(rows) = plan::scores(&snapshot, asked, score, limit, effort, &budget, &mut explain)? {
+                watch.step("index asked", &mut explain);
+                return Ok((named(&snapshot, rows)?, explain));
+            }
+        }
+        explain.plan(format!("add up the streams of {} customers", customers.len()));
         let parts = over_customers(
             &customers,
             effort,
@@ -278,17 +283,22 @@ impl TopCustomersQuery {
         explain.count(&actuals);
         rows.sort_unstable();
         rows.truncate(limit);
-        let mut numbers: Vec<u32> = rows.iter().map(|&(_, customer, _)| customer).collect();
-        numbers.sort_unstable();
-        let ids = names(&snapshot, &numbers)?;
-        let named = rows.into_iter().filter_map(|(Reverse(score), number, events)| {
-            let at = numbers.binary_search(&number).ok()?;
-            Some(TopCustomer { customer: ids[at].clone(), score, events })
-        });
-        let named = named.collect();
+        let named = named(&snapshot, rows)?;
         watch.step("customers added up", &mut explain);
         Ok((named, explain))
     }
+}
+
+/// The rows with the ids of their customers.
+fn named(snapshot: &Snapshot, rows: Vec<plan::Scored>) -> Result<Vec<TopCustomer>> {
+    let mut numbers: Vec<u32> = rows.iter().map(|&(_, customer, _)| customer).collect();
+    numbers.sort_unstable();
+    let ids = names(snapshot, &numbers)?;
+    let named = rows.into_iter().filter_map(|(Reverse(score), number, events)| {
+        let at = numbers.binary_search(&number).ok()?;
+        Some(TopCustomer { customer: ids[at].clone(), score, events })
+    });
+    Ok(named.collect())
 }
 
 impl fmt::Debug for TopCustomersQuery {

@@ -240,7 +240,7 @@ impl Walk<'_> {
 }
 
 /// The events without those equal to an earlier one.
-fn distinct(events: &[RawEvent]) -> impl Iterator<Item = &RawEvent> {
+pub(crate) fn distinct(events: &[RawEvent]) -> impl Iterator<Item = &RawEvent> {
     let hasher = FixedState::default();
     let hash = move |event: &RawEvent| hasher.hash_one((event.time, event.shape, &event.subjects, &event.id));
     let mut seen: HashTable<usize> = HashTable::with_capacity(events.len());

@@ -7,13 +7,14 @@ use roaring::RoaringBitmap;
 use crate::codec::page::Page;
 use crate::codec::raw::FIRST_OTHER;
 use crate::error::Result;
-use crate::index::{Index, Kinds, slab_of};
+use crate::index::{Index, slab_of};
 use crate::model::Window;
 use crate::query::cohort::judge::Judge;
 use crate::query::cohort::needs::Looks;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::bounds::Bounds;
 use crate::query::cohort::plan::glance::{Edges, Glance, Known};
+use crate::query::cohort::plan::named::Named;
 use crate::query::cohort::plan::slab::Slab;
 use crate::segment::NOWHERE;
 
@@ -36,6 +37,14 @@ struct Counts {
 /// Events in memory by home.
 type InMemory = HashMap<u32, Counts, FixedState>;
 
+/// What lies under the homes themselves.
+#[derive(Default)]
+pub(super) struct Own {
+    pub(super) bounds: Bounds,
+    /// Homes that are no customers and may have such events.
+    pub(super) others: RoaringBitmap,
+}
+
 /// What one thread found.
 #[derive(Default)]
 struct Found {
@@ -47,37 +56,44 @@ struct Found {
     events: u64,
 }
 
-/// A few candidates are read sooner than counted in pages.
-const FEW: u64 = 512;
+/// Events of a page looked at in the time in which one customer is read, about.
+const EVENTS_A_READ: u64 = 8_000;
 
 impl Planner<'_> {
     /// The customers with enough events.
     pub(super) fn did(&mut self, asked: Asked<'_>) -> Result<Bounds> {
+        let Own { mut bounds, others } = self.own(asked)?;
+        self.spread(asked, &others, &mut bounds)?;
+        Ok(bounds)
+    }
+
+    /// The customers with enough events under their own homes, and the other homes that may have some.
+    pub(super) fn own(&mut self, asked: Asked<'_>) -> Result<Own> {
         if asked.at_least > u32::from(u16::MAX) {
-            return Ok(Bounds::unknown(&self.all));
+            return Ok(Own { bounds: Bounds::unknown(&self.all), others: RoaringBitmap::new() });
+        }
+        if asked.window.interval().is_empty() {
+            return Ok(Own::default());
         }
         let named = asked.judge.named();
-        if let Some(named) = &named
-            && named.is_empty()
-        {
-            return Ok(Bounds::default());
+        if named.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Own::default());
         }
-        let candidates = named.map(|named| self.homes_naming(&named)).transpose()?;
+        let candidates = named.as_ref().map(|named| self.homes_naming(named)).transpose()?;
         let in_memory = self.in_memory(asked)?;
         if let Some(candidates) = &candidates
-            && candidates.len() <= FEW
+            && candidates.len() * EVENTS_A_READ <= self.sealed_count(asked.judge)
         {
             let mut maybe: RoaringBitmap = candidates.clone();
             maybe.extend(in_memory.keys().copied());
             self.explain.plan(format!("  {} homes name the entities: read each", maybe.len()));
-            let others = maybe.iter().filter(|&home| home >= FIRST_OTHER && home != NOWHERE).collect();
-            let mut bounds = Bounds { sure: RoaringBitmap::new(), maybe };
-            self.spread(asked, &others, &mut bounds)?;
-            return Ok(bounds);
+            let mut others = maybe.clone();
+            others.remove_range(..FIRST_OTHER);
+            maybe.remove_range(FIRST_OTHER..);
+            return Ok(Own { bounds: Bounds { sure: RoaringBitmap::new(), maybe }, others });
         }
-        let found = self.count_slabs(asked, &in_memory, candidates.as_ref())?;
         let mut all = Found::default();
-        for part in found {
+        for part in self.count_slabs(asked, &in_memory, named.as_deref())? {
             all.bounds.or(&part.bounds);
             all.others |= part.others;
             all.pages += part.pages;
@@ -87,18 +103,11 @@ impl Planner<'_> {
         self.explain.pages_read += all.pages;
         self.explain.index_bytes += all.bytes;
         self.explain.events_counted += all.events;
-        let mut bounds = all.bounds;
-        self.spread(asked, &all.others, &mut bounds)?;
-        Ok(bounds)
+        Ok(Own { bounds: all.bounds, others: all.others })
     }
 
     /// Counts in each slab, on all threads.
-    fn count_slabs(
-        &self,
-        asked: Asked<'_>,
-        in_memory: &InMemory,
-        candidates: Option<&RoaringBitmap>,
-    ) -> Result<Vec<Found>> {
+    fn count_slabs(&self, asked: Asked<'_>, in_memory: &InMemory, named: Option<&[u32]>) -> Result<Vec<Found>> {
         let kinds = self.kinds_of(asked.judge);
         let mut slabs: Vec<u16> = self.slabs.clone();
         slabs.extend(in_memory.keys().map(|&home| slab_of(home)));
@@ -117,16 +126,12 @@ impl Planner<'_> {
                 let of_customers = u32::from(slab) << 16 < FIRST_OTHER;
                 let counts = if of_customers { counting } else { meeting };
                 counts.clear();
-                self.count_slab(asked, slab, &kinds, of_customers, counts, found)?;
+                self.count_slab(asked, slab, (&kinds, named), of_customers, counts, found)?;
                 for &(home, Counts { least, most }) in by_slab.get(&slab).into_iter().flatten() {
                     (0..least).for_each(|_| counts.add(home as u16, Known::Yes));
                     (least..most).for_each(|_| counts.add(home as u16, Known::Maybe));
                 }
                 let (sure, mut maybe) = counts.sets(slab);
-                if let Some(candidates) = candidates {
-                    let in_memory = by_slab.get(&slab).into_iter().flatten().map(|&(home, _)| home);
-                    maybe &= candidates | &in_memory.collect::<RoaringBitmap>();
-                }
                 if of_customers {
                     found.bounds.or(&Bounds { sure, maybe });
                 } else {
@@ -143,17 +148,18 @@ impl Planner<'_> {
         &self,
         asked: Asked<'_>,
         slab: u16,
-        kinds: &Kinds,
+        (kinds, named): (&[u32], Option<&[u32]>),
         of_customers: bool,
         counts: &mut Slab,
         found: &mut Found,
     ) -> Result<()> {
         for segment in self.segments_with(slab, &asked.window) {
             let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
+            let named = named.map(|entities| Named::find(&index, slab, entities)).transpose()?;
             index.pages(slab, kinds, &mut |_, page, bytes| {
                 found.pages += 1;
                 found.bytes += bytes as u64;
-                found.events += self.count_page(asked, page, &index, of_customers, counts)?;
+                found.events += self.count_page(asked, page, (&index, named.as_ref()), of_customers, counts)?;
                 Ok(())
             })?;
         }
@@ -165,11 +171,12 @@ impl Planner<'_> {
         &self,
         asked: Asked<'_>,
         page: &Page<'_>,
-        index: &Index<'_>,
+        (index, named): (&Index<'_>, Option<&Named>),
         of_customers: bool,
         counts: &mut Slab,
     ) -> Result<u64> {
-        let glance = Glance::new(asked.judge, page, &self.snapshot.lookup.terms.read());
+        let tables = self.snapshot.lookup.terms.read();
+        let glance = Glance::new(asked.judge, page, &tables);
         if glance.none {
             return Ok(0);
         }
@@ -179,12 +186,16 @@ impl Planner<'_> {
             let Some(edges) = Edges::new(block, index.calendar, asked.window, asked.looks) else { continue };
             seen += block.len() as u64;
             let whole = edges.whole(index.calendar);
-            if whole && glance.all && one {
+            if whole && glance.all && one && named.is_none() {
                 block.add_homes(&mut counts.sure)?;
                 continue;
             }
             block.homes(|at, home| {
-                let (class, mut known) = glance.at(block, at);
+                let (class, mut known) = match named {
+                    None => glance.at(block, at),
+                    Some(named) if !named.has(home) => return,
+                    Some(named) => glance.among(asked.judge, (page, block, at, home), named, &tables),
+                };
                 if !whole && known != Known::No {
                     known = known.min(edges.at(block.tick(at), glance.is_lasting(class), block, at));
                 }

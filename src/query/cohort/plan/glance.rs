@@ -3,11 +3,12 @@
 use smallvec::SmallVec;
 
 use crate::codec::calendar::Calendar;
-use crate::codec::page::{Block, Page};
+use crate::codec::page::{Block, ENTITY_COLUMNS, ENTITY_NONE, ENTITY_OTHER, Page};
 use crate::dictionary::TermTables;
 use crate::model::Window;
-use crate::query::cohort::judge::Judge;
+use crate::query::cohort::judge::{Among, Judge, Seen};
 use crate::query::cohort::needs::Looks;
+use crate::query::cohort::plan::named::Named;
 
 /// What is known of an event without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +48,8 @@ pub(crate) struct Glance {
     /// Whether no event satisfies, whether every one does.
     pub(crate) none: bool,
     pub(crate) all: bool,
+    /// Whether of each event it is known, and none that satisfies has several subjects.
+    pub(crate) clear: bool,
 }
 
 impl Glance {
@@ -80,17 +83,20 @@ impl Glance {
             codes,
             none: true,
             all: true,
+            clear: true,
         };
         for class in &page.classes {
             let layout = tables.shape(class.shape).map(|entry| entry.shape.layout).ok();
             // Of a class that is not known anything may be true.
             glance.lasting.push(layout.is_none_or(|layout| layout.has_end));
             glance.several.push(layout.is_none_or(|layout| layout.subjects > 1));
-            let verdict = Known::of(judge.glance(class.shape, class.severity, &|_| None)) as u8;
+            let verdict = Known::of(judge.glance(class.shape, &Seen::severity(class.severity))) as u8;
             let by_texts = verdict == Known::Maybe as u8 && !glance.columns.is_empty();
             glance.by_class.push(if by_texts { BY_TEXTS } else { verdict });
             glance.none &= verdict == Known::No as u8;
             glance.all &= verdict == Known::Yes as u8;
+            let several = glance.several.last() == Some(&true);
+            glance.clear &= verdict == Known::No as u8 || verdict == Known::Yes as u8 && !several;
         }
         if glance.by_class.contains(&BY_TEXTS) {
             for class in &page.classes {
@@ -107,7 +113,8 @@ impl Glance {
                         }
                         None
                     };
-                    glance.by_texts.push(Known::of(judge.glance(class.shape, class.severity, &text)) as u8);
+                    let seen = Seen { term: &text, ..Seen::severity(class.severity) };
+                    glance.by_texts.push(Known::of(judge.glance(class.shape, &seen)) as u8);
                 }
             }
         }
@@ -139,6 +146,52 @@ impl Glance {
         (class, known)
     }
 
+    /// As [`Glance::at`] for an event under a home where some of the entities of a question are named:
+    /// its entities tell more.
+    pub(crate) fn among(
+        &self,
+        judge: &Judge,
+        (page, block, at, home): (&Page<'_>, &Block<'_>, usize, u16),
+        named: &Named,
+        tables: &TermTables,
+    ) -> (usize, Known) {
+        let (class, known) = self.at(block, at);
+        let Some(of_class) = page.classes.get(class).filter(|_| known == Known::Maybe) else { return (class, known) };
+        let Ok(entry) = tables.shape(of_class.shape) else { return (class, known) };
+        let layout = entry.shape.layout;
+        let subjects = usize::from(layout.subjects);
+        let entities = subjects + usize::from(layout.context);
+        let term = |place: usize| {
+            let scope = entry.attributes.get(place)?.1;
+            let column = page.attributes.iter().position(|attribute| attribute.scope == scope)?;
+            let code = block.attributes[column].get(at) as usize;
+            page.attributes[column].texts.get(code.checked_sub(1)?).copied()
+        };
+        let names = |among: Among, wanted: &[u32]| {
+            let places = match among {
+                Among::Subjects => 0..subjects,
+                Among::Context => subjects..entities,
+                Among::Both => 0..entities,
+            };
+            let mut told = true;
+            for place in places {
+                if place >= ENTITY_COLUMNS {
+                    told = false;
+                    break;
+                }
+                match block.entity(place, at) {
+                    ENTITY_NONE => {}
+                    ENTITY_OTHER => told = false,
+                    code if named.is_one(home, code, wanted) => return Some(true),
+                    _ => {}
+                }
+            }
+            told.then_some(false)
+        };
+        let seen = Seen { severity: of_class.severity, term: &term, names: &names };
+        (class, Known::of(judge.glance(of_class.shape, &seen)))
+    }
+
     pub(crate) fn is_lasting(&self, class: usize) -> bool {
         self.lasting.get(class).copied().unwrap_or(true)
     }
@@ -152,6 +205,7 @@ impl Glance {
 /// those below `from` or at and above `to` outside; in between, an event must be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Edges {
+    calendar: Calendar,
     start: i128,
     tick: i128,
     window_from: i128,
@@ -180,6 +234,7 @@ impl Edges {
             ticks as u32
         };
         Some(Edges {
+            calendar,
             start,
             tick,
             window_from: from,
@@ -189,6 +244,10 @@ impl Edges {
             to: place(to, true),
             presence,
         })
+    }
+
+    pub(crate) fn calendar(&self) -> Calendar {
+        self.calendar
     }
 
     /// Whether every event of the block that is no lasting one lies inside, and lasting ones too.

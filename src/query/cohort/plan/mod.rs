@@ -11,24 +11,33 @@
 mod bounds;
 mod did;
 mod glance;
+mod named;
+mod over_time;
+mod scores;
 mod seq;
 mod slab;
 mod spread;
+mod survey;
 mod trust;
 
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::error::Result;
-use crate::index::{Index, Kinds};
+use crate::index::Index;
 use crate::model::Window;
-use crate::query::cohort::effort::Effort;
+use crate::query::cohort::bucket::Buckets;
+use crate::query::cohort::effort::{Budget, Effort};
 use crate::query::cohort::explain::Explain;
 use crate::query::cohort::judge::{Eyes, Judge, Likes};
 use crate::query::cohort::needs::Looks;
-use crate::query::cohort::question::{Clause, Question};
+use crate::query::cohort::question::{Clause, Question, Sequence};
+use crate::query::cohort::tally::Count;
+use crate::query::cohort::top::Score;
 use crate::query::item::lasts;
 use crate::query::lookup::Resolver;
 use crate::query::snapshot::Snapshot;
@@ -36,6 +45,8 @@ use crate::segment::{NOWHERE, Segment};
 use crate::topology::Dependents;
 use bounds::Bounds;
 use did::Asked;
+use named::Named;
+pub(crate) use scores::Scored;
 
 /// Those who are certainly in the set of `question`, and those who must be read to know.
 pub(crate) struct Plan {
@@ -45,13 +56,7 @@ pub(crate) struct Plan {
 
 /// Works out what the index tells of a question.
 pub(crate) fn plan(snapshot: &Snapshot, question: &Question, effort: &Effort, explain: &mut Explain) -> Result<Plan> {
-    let mut all = RoaringBitmap::new();
-    all.insert_range(0..question.customers);
-    let mut slabs: Vec<u16> = snapshot.view.segments.iter().flat_map(|segment| segment.slabs()).collect();
-    slabs.sort_unstable();
-    slabs.dedup();
-    let doubted = if question.reads { trust::doubted(snapshot, effort)? } else { Arc::default() };
-    let mut planner = Planner { snapshot, question, effort, explain, all, slabs, doubted };
+    let mut planner = Planner::new(snapshot, question, effort, explain)?;
     if !planner.doubted.is_empty() {
         let doubted = planner.doubted.len();
         planner.explain.plan(format!("{doubted} customers are read whatever the index says: their links changed"));
@@ -59,6 +64,35 @@ pub(crate) fn plan(snapshot: &Snapshot, question: &Question, effort: &Effort, ex
     let bounds = planner.clause(&question.root)?;
     let open = bounds.open();
     Ok(Plan { sure: bounds.sure, open })
+}
+
+/// Counts by span of time; `None` when reading everything is the way.
+pub(crate) fn over_time(
+    snapshot: &Snapshot,
+    (question, sequence): (&Question, &Sequence),
+    buckets: &Buckets,
+    effort: &Effort,
+    budget: &Budget,
+    explain: &mut Explain,
+) -> Result<Option<HashMap<i64, Count, FixedState>>> {
+    let mut planner = Planner::new(snapshot, question, effort, explain)?;
+    let asked = planner.counted(sequence);
+    planner.over_time(asked, sequence, buckets, budget)
+}
+
+/// Scores of customers; `None` when reading everything is the way.
+pub(crate) fn scores(
+    snapshot: &Snapshot,
+    (question, sequence): (&Question, &Sequence),
+    score: Score,
+    limit: usize,
+    effort: &Effort,
+    budget: &Budget,
+    explain: &mut Explain,
+) -> Result<Option<Vec<Scored>>> {
+    let mut planner = Planner::new(snapshot, question, effort, explain)?;
+    let asked = planner.counted(sequence);
+    planner.scores(asked, sequence, score, limit, budget)
 }
 
 struct Planner<'a> {
@@ -72,6 +106,29 @@ struct Planner<'a> {
     slabs: Vec<u16>,
     /// Customers of whom the index may tell too much or too little.
     doubted: Arc<RoaringBitmap>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        question: &'a Question,
+        effort: &'a Effort,
+        explain: &'a mut Explain,
+    ) -> Result<Planner<'a>> {
+        let mut all = RoaringBitmap::new();
+        all.insert_range(0..question.customers);
+        let mut slabs: Vec<u16> = snapshot.view.segments.iter().flat_map(|segment| segment.slabs()).collect();
+        slabs.sort_unstable();
+        slabs.dedup();
+        let doubted = if question.reads { trust::doubted(snapshot, effort)? } else { Arc::default() };
+        Ok(Planner { snapshot, question, effort, explain, all, slabs, doubted })
+    }
+
+    /// The only step of a counting question.
+    fn counted(&self, sequence: &Sequence) -> Asked<'a> {
+        let judge = &self.question.judges[sequence.steps[0].judge];
+        Asked { judge, window: sequence.rules.window, looks: Looks::Time, at_least: 1 }
+    }
 }
 
 impl Planner<'_> {
@@ -144,14 +201,20 @@ impl Planner<'_> {
         self.snapshot.lookup.dependents.of(&self.snapshot.links_view(), entity, self.snapshot.view.links_commit)
     }
 
-    /// The kinds that some event may have which satisfies.
-    fn kinds_of(&self, judge: &Judge) -> Kinds {
+    /// The kinds that some event may have which satisfies, ascending.
+    fn kinds_of(&self, judge: &Judge) -> Vec<u32> {
         let tables = self.snapshot.lookup.terms.read();
         let shapes = tables.shapes().iter().zip(0u32..).filter(|&(_, shape)| judge.severities(shape) != 0);
         let mut kinds: Vec<u32> = shapes.map(|(entry, _)| entry.shape.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        Kinds::Some(kinds)
+        kinds
+    }
+
+    /// Sealed events of the shapes that may satisfy, about.
+    fn sealed_count(&self, judge: &Judge) -> u64 {
+        let shapes = self.snapshot.view.totals.shapes.iter().zip(0u32..);
+        shapes.filter(|&(_, shape)| judge.severities(shape) != 0).map(|(totals, _)| totals.events).sum()
     }
 
     fn segments_with(&self, slab: u16, window: &Window) -> impl Iterator<Item = &Segment> {
@@ -163,18 +226,12 @@ impl Planner<'_> {
     /// The homes in segments that have an event naming one of `entities`.
     fn homes_naming(&self, entities: &[u32]) -> Result<RoaringBitmap> {
         let mut found = RoaringBitmap::new();
-        let mut homes = Vec::new();
         for segment in self.snapshot.view.segments.iter() {
-            found.extend(entities.iter().filter(|&&entity| segment.homes.contains(entity)));
             let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
             for slab in segment.slabs() {
                 self.effort.go_on()?;
-                homes.clear();
-                for &entity in entities {
-                    index.homes_naming(slab, entity, &mut homes)?;
-                }
-                homes.sort_unstable();
-                found.extend(homes.iter().map(|&home| u32::from(slab) << 16 | u32::from(home)));
+                let named = Named::find(&index, slab, entities)?;
+                found |= slab::set(u32::from(slab) << 16, named.bits()) & &segment.homes;
             }
         }
         found.remove(NOWHERE);

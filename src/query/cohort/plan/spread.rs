@@ -85,6 +85,11 @@ impl Planner<'_> {
 
     /// The events under one home that satisfy, as far as time allows, by ascending time.
     pub(super) fn events_of(&self, home: u32, asked: Asked<'_>) -> Result<Vec<RawEvent>> {
+        self.events_under(home, asked, true)
+    }
+
+    /// As [`Planner::events_of`], those in memory perhaps left out.
+    pub(super) fn events_under(&self, home: u32, asked: Asked<'_>, in_memory: bool) -> Result<Vec<RawEvent>> {
         let snapshot = self.snapshot;
         let window = asked.window.interval();
         let during = if asked.looks == Looks::Presence { window } else { Interval::new(window.from, Timestamp::MAX) };
@@ -96,7 +101,7 @@ impl Planner<'_> {
         for row in &rows {
             row.segment.read_home(home, &row.value, &reading, &mut scratch, &mut events)?;
         }
-        for (active, bound) in &snapshot.view.actives {
+        for (active, bound) in snapshot.view.actives.iter().filter(|_| in_memory) {
             let wanted = |event: &RawEvent| wanted.wants(event.time, event.shape, event.severity);
             active.read_home(home, *bound, resolver.tables(), wanted, &mut events)?;
         }

@@ -1,0 +1,175 @@
+//! Which homes a count over pages cannot tell of: found before counting, so that each event counts once.
+
+use roaring::RoaringBitmap;
+
+use crate::codec::calendar::Calendar;
+use crate::codec::page::{Block, HOME_WORDS};
+use crate::codec::raw::FIRST_OTHER;
+use crate::error::Result;
+use crate::index::Index;
+use crate::query::cohort::bucket::Buckets;
+use crate::query::cohort::plan::Planner;
+use crate::query::cohort::plan::did::Asked;
+use crate::query::cohort::plan::glance::{Edges, Glance, Known};
+use crate::query::cohort::plan::slab;
+
+/// What counting by pages has to leave to reading.
+#[derive(Default)]
+pub(super) struct Survey {
+    /// Customers of some of whose own events the pages do not tell enough.
+    pub(super) unclear: RoaringBitmap,
+    /// Customers with events of several subjects, which lie under several homes.
+    pub(super) several: RoaringBitmap,
+    /// Homes that are no customers and may have such events, [`crate::segment::NOWHERE`] included.
+    pub(super) others: RoaringBitmap,
+}
+
+/// How the ticks of one block fall into buckets.
+pub(super) struct Cut {
+    /// The first tick of each bucket, ascending from 0, and the instant at which the bucket begins.
+    pub(super) parts: Vec<(u32, i64)>,
+    /// Ticks that a bucket's end cuts in two.
+    pub(super) split: Vec<u16>,
+    /// If all but the first and last have one length: ticks before the first end, and how to divide.
+    even: Option<(u32, u64)>,
+}
+
+impl Cut {
+    /// `None` cuts nothing: everything is one bucket that begins at 0.
+    pub(super) fn new(block: i64, calendar: Calendar, buckets: Option<&mut Buckets>) -> Cut {
+        let Some(buckets) = buckets else { return Cut { parts: vec![(0, 0)], split: Vec::new(), even: None } };
+        let start = i128::from(block) * i128::from(calendar.block);
+        let end = start + i128::from(calendar.block);
+        let clamp = |time: i128| time.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
+        let (mut parts, mut split) = (Vec::new(), Vec::new());
+        let mut at = clamp(start);
+        loop {
+            let (from, to) = buckets.of(at);
+            let inside = (i128::from(at) - start).max(0);
+            let tick = i128::from(calendar.tick);
+            if inside % tick != 0 {
+                split.push((inside / tick) as u16);
+            }
+            parts.push((((inside + tick - 1) / tick) as u32, from));
+            if i128::from(to) >= end || to <= at {
+                break;
+            }
+            at = to;
+        }
+        let even = even(&parts);
+        Cut { parts, split, even }
+    }
+
+    /// The place in `parts` of a tick that is not split.
+    #[inline]
+    pub(super) fn part(&self, tick: u16) -> usize {
+        if self.parts.len() == 1 {
+            return 0;
+        }
+        if let Some((first, magic)) = self.even {
+            let Some(beyond) = u32::from(tick).checked_sub(first) else { return 0 };
+            return 1 + ((u64::from(beyond) * magic) >> 32) as usize;
+        }
+        self.parts.partition_point(|part| part.0 <= u32::from(tick)) - 1
+    }
+}
+
+/// Ticks of the first part, and the factor by which to divide by the length of the others.
+fn even(parts: &[(u32, i64)]) -> Option<(u32, u64)> {
+    let length = parts.get(2)?.0 - parts[1].0;
+    let equal = length > 0 && parts[1..].windows(2).all(|pair| pair[1].0 - pair[0].0 == length);
+    // Exact for ticks below 2^16: the error of the factor is below 2^-16 a tick.
+    equal.then(|| (parts[1].0, (1u64 << 32) / u64::from(length) + 1))
+}
+
+/// Homes of one slab, as bits.
+struct Bits {
+    unclear: Box<[u64; HOME_WORDS]>,
+    several: Box<[u64; HOME_WORDS]>,
+}
+
+impl Planner<'_> {
+    /// Looks for what pages cannot tell about the events asked for, cut by `buckets`.
+    pub(super) fn survey(&self, asked: Asked<'_>, buckets: Option<&Buckets>) -> Result<Survey> {
+        let kinds = self.kinds_of(asked.judge);
+        let words = || Box::new([0; HOME_WORDS]);
+        let parts = self.effort.share(
+            self.slabs.len(),
+            || (Bits { unclear: words(), several: words() }, buckets.cloned(), Survey::default()),
+            |(bits, buckets, survey), task| {
+                let slab = self.slabs[task];
+                let first = u32::from(slab) << 16;
+                bits.unclear.fill(0);
+                bits.several.fill(0);
+                for segment in self.segments_with(slab, &asked.window) {
+                    let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
+                    index.pages(slab, &kinds, &mut |_, page, _| {
+                        let glance = Glance::new(asked.judge, page, &self.snapshot.lookup.terms.read());
+                        if glance.none {
+                            return Ok(());
+                        }
+                        for block in &page.blocks {
+                            let Some(edges) = Edges::new(block, index.calendar, asked.window, asked.looks) else {
+                                continue;
+                            };
+                            let cut = Cut::new(block.number, index.calendar, buckets.as_mut());
+                            let whole = edges.whole(index.calendar);
+                            if first < FIRST_OTHER && whole && glance.clear && cut.split.is_empty() {
+                                continue;
+                            }
+                            look(block, &glance, &edges, &cut, whole, first < FIRST_OTHER, bits)?;
+                        }
+                        Ok(())
+                    })?;
+                }
+                let (unclear, several) = (slab::set(first, &bits.unclear), slab::set(first, &bits.several));
+                if first < FIRST_OTHER {
+                    survey.unclear |= unclear;
+                    survey.several |= several;
+                } else {
+                    survey.others |= unclear;
+                }
+                Ok(())
+            },
+            |(_, _, survey)| survey,
+        )?;
+        Ok(parts.into_iter().fold(Survey::default(), |mut all, part| {
+            all.unclear |= part.unclear;
+            all.several |= part.several;
+            all.others |= part.others;
+            all
+        }))
+    }
+}
+
+/// Marks the homes of one block of which something must be read; of homes that are no customers, all.
+fn look(
+    block: &Block<'_>,
+    glance: &Glance,
+    edges: &Edges,
+    cut: &Cut,
+    whole: bool,
+    of_customers: bool,
+    bits: &mut Bits,
+) -> Result<()> {
+    block.homes(|at, home| {
+        let (class, mut known) = glance.at(block, at);
+        if known == Known::No {
+            return;
+        }
+        let tick = block.tick(at);
+        if !whole {
+            known = known.min(edges.at(tick, glance.is_lasting(class), block, at));
+        }
+        if known == Known::No {
+            return;
+        }
+        let (word, bit) = (usize::from(home) / 64, 1u64 << (home % 64));
+        if !of_customers || known == Known::Maybe || cut.split.contains(&tick) {
+            bits.unclear[word] |= bit;
+        }
+        if glance.has_several(class) {
+            bits.several[word] |= bit;
+        }
+    })
+}
