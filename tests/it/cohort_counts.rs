@@ -202,7 +202,7 @@ pub(crate) struct Steps {
 
 impl Steps {
     /// Every choice of different events for the first steps, as far as it goes, that cannot go on.
-    fn choices<'e>(&self, events: &[&'e Event], chosen: &mut Vec<usize>, found: &mut impl FnMut(&[usize])) {
+    fn choices(&self, events: &[&Event], chosen: &mut Vec<usize>, found: &mut impl FnMut(&[usize])) {
         found(chosen);
         let Some(what) = self.what.get(chosen.len()) else { return };
         for place in 0..events.len() {
@@ -225,19 +225,24 @@ impl Steps {
         let items = naive.stream(customer).iter().map(|item| &item.event);
         let events: Vec<&Event> = items.filter(|event| self.window.contains(event.time)).collect();
         let time = |place: usize| events[place].time;
-        // By level: the time of the last event and the places of the choice that wins, and the latest first event.
-        let mut best: BTreeMap<usize, (Option<Timestamp>, Vec<usize>, Option<Timestamp>)> = BTreeMap::new();
+        let mut best: BTreeMap<usize, Level> = BTreeMap::new();
         self.choices(&events, &mut Vec::new(), &mut |chosen| {
             let (first, last) = (chosen.first().map(|&place| time(place)), chosen.last().map(|&place| time(place)));
-            let known = best.entry(chosen.len()).or_insert_with(|| (last, chosen.to_vec(), first));
-            if (last, chosen) < (known.0, known.1.as_slice()) {
-                (known.0, known.1) = (last, chosen.to_vec());
-            }
-            known.2 = known.2.max(first);
+            let known = best.entry(chosen.len()).or_insert_with(|| Level { winner: (last, chosen.to_vec()), first });
+            known.winner = known.winner.clone().min((last, chosen.to_vec()));
+            known.first = known.first.max(first);
         });
-        let (level, (_, places, latest_first)) = best.pop_last().expect("no event at all is a choice too");
-        Reached { level, times: places.into_iter().map(time).collect(), latest_first }
+        let (level, best) = best.pop_last().expect("no event at all is a choice too");
+        Reached { level, times: best.winner.1.into_iter().map(time).collect(), latest_first: best.first }
     }
+}
+
+/// What is known of the choices for so many steps.
+struct Level {
+    /// The time of the last event and the places of the choice that completes first, then has the earliest events.
+    winner: (Option<Timestamp>, Vec<usize>),
+    /// The latest first event of any of them.
+    first: Option<Timestamp>,
 }
 
 /// How far a customer came in a funnel.

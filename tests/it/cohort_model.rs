@@ -286,10 +286,10 @@ mod tests {
     }
 
     /// Ids of the events that win.
-    fn winners(naive: &Naive<'_>, seq: Seq) -> Option<Vec<String>> {
+    fn winners(naive: &Naive<'_>, seq: &Seq) -> Option<Vec<String>> {
         let items = naive.stream(&"A".into());
         let id = |place: usize| items[place].event.id.as_deref().expect("these examples give ids").to_owned();
-        naive.sequence(&"A".into(), &seq).map(|places| places.into_iter().map(id).collect())
+        naive.sequence(&"A".into(), seq).map(|places| places.into_iter().map(id).collect())
     }
 
     #[test]
@@ -318,11 +318,11 @@ mod tests {
     fn a_tie_counts_as_the_sequence_says() {
         let model = model([of_kind(1, "b", "first").into(), of_kind(1, "a", "then").into()]);
         let naive = Naive::new(&model, at(0));
-        assert_eq!(winners(&naive, kinds(["first", "then"])), Some(vec!["b".into(), "a".into()]));
-        assert_eq!(winners(&naive, kinds(["first", "then"]).ties(Ties::Seq)), None);
-        assert_eq!(winners(&naive, kinds(["then", "first"]).ties(Ties::Seq)), Some(vec!["a".into(), "b".into()]));
-        assert_eq!(winners(&naive, kinds(["then", "first"]).ties(Ties::None)), None);
-        assert_eq!(winners(&naive, kinds(["then", "then"])), None, "one event is one step");
+        assert_eq!(winners(&naive, &kinds(["first", "then"])), Some(vec!["b".into(), "a".into()]));
+        assert_eq!(winners(&naive, &kinds(["first", "then"]).ties(Ties::Seq)), None);
+        assert_eq!(winners(&naive, &kinds(["then", "first"]).ties(Ties::Seq)), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(winners(&naive, &kinds(["then", "first"]).ties(Ties::None)), None);
+        assert_eq!(winners(&naive, &kinds(["then", "then"])), None, "one event is one step");
     }
 
     #[test]
@@ -332,7 +332,7 @@ mod tests {
         let naive = Naive::new(&model, at(0));
         let ab = || kinds(["a", "b"]);
         let nanos = Duration::from_nanos;
-        let won = |seq: Seq| winners(&naive, seq).map(|ids| ids.join(" ")).unwrap_or_default();
+        let won = |seq: Seq| winners(&naive, &seq).map(|ids| ids.join(" ")).unwrap_or_default();
         assert_eq!(won(ab()), "a1 b1");
         assert_eq!(won(ab().within(nanos(3))), "a2 b1");
         assert_eq!(won(ab().within(nanos(2))), "a3 b2");

@@ -61,7 +61,7 @@ fn table(out: &mut Stdout, customer: &str, witness: &Witness, clock: &Clock) -> 
         Some(failed) => writeln!(out, "{customer} is not in the set, because this fails:\n  {}", escape(failed))?,
     }
     if witness.failed.is_some() && !witness.clauses.is_empty() {
-        writeln!(out, "for this holds:")?;
+        writeln!(out, "since this holds:")?;
     }
     let screen = Screen::of_stdout();
     for clause in &witness.clauses {
