@@ -30,7 +30,7 @@ usage: compare COMMAND --work DIR --scale NAME [options]
   sqlite-load  events.bin -> SQLite   --sqlite FILE [--limit N]
   ofone-query  Q1, Q1heavy, Q2 on both --db DIR --sqlite FILE [--rounds 3] [--cache-mb N]
                                       [--name ofone: the column of the table]
-  ofone-cohort Q3 to Q10              --db DIR [--only Q6] [--seconds 12] [--explain] [--name ofone]
+  ofone-cohort Q3 to Q10              --db DIR [--only Q6] [--seconds 12] [--explain yes] [--name ofone]
                                       [--cache-mb N]
   links        Q1 with and without links --db DIR (with; loaded when absent) --plain DIR (without)
                                       [--rounds 3] [--limit N] [--cache-mb N] [load options]

@@ -84,6 +84,16 @@ impl Buckets {
         }
     }
 
+    /// Whether every bucket certainly begins and ends at multiples of `unit` nanoseconds from 1970.
+    pub(crate) fn is_multiple_of(&self, unit: i64) -> bool {
+        matches!(self.rule, Rule::Length(nanos) if nanos % unit == 0)
+    }
+
+    /// Whether each bucket certainly lies within one of the spans of `unit` nanoseconds from 1970.
+    pub(crate) fn divides(&self, unit: i64) -> bool {
+        matches!(self.rule, Rule::Length(nanos) if unit % nanos == 0)
+    }
+
     /// The bucket `[from, to)` that holds `time`.
     pub(crate) fn of(&mut self, time: i64) -> (i64, i64) {
         if time < self.last.0 || time >= self.last.1 {

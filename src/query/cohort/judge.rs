@@ -155,6 +155,15 @@ impl Judge {
         }
     }
 
+    /// Whether shape and severity tell everything about events of the shape.
+    pub(crate) fn is_told_by_class(&self, shape: u32) -> bool {
+        match self.by_shape.get(shape as usize) {
+            Some(Judgement::Depends(left)) => left.0.is_of_severity(),
+            Some(_) => true,
+            None => false,
+        }
+    }
+
     /// Calls `seen` with the place of each attribute whose text decides about events of the shape.
     pub(crate) fn attributes(&self, shape: u32, seen: &mut dyn FnMut(usize)) {
         if let Some(Judgement::Depends(left)) = self.by_shape.get(shape as usize) {
@@ -434,6 +443,15 @@ impl Test {
             Test::Any(any) => known(any, seen, true),
             Test::Not(inner) => inner.with(seen).map(|holds| !holds),
             Test::Value(..) | Test::Number { .. } => None,
+        }
+    }
+
+    fn is_of_severity(&self) -> bool {
+        match self {
+            Test::Severity(..) => true,
+            Test::All(parts) | Test::Any(parts) => parts.iter().all(Test::is_of_severity),
+            Test::Not(inner) => inner.is_of_severity(),
+            _ => false,
         }
     }
 

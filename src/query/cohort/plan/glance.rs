@@ -192,6 +192,15 @@ impl Glance {
         (class, Known::of(judge.glance(of_class.shape, &seen)))
     }
 
+    /// What the class alone tells, where it does.
+    pub(crate) fn of_class(&self, class: usize) -> Option<bool> {
+        match self.by_class.get(class) {
+            Some(0) => Some(false),
+            Some(2) => Some(true),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_lasting(&self, class: usize) -> bool {
         self.lasting.get(class).copied().unwrap_or(true)
     }

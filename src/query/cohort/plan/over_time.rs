@@ -1,7 +1,7 @@
 //! Events and customers by span of time, counted in pages.
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
 
 use crate::codec::calendar::Calendar;
@@ -20,7 +20,7 @@ use crate::query::cohort::question::Sequence;
 use crate::query::cohort::tally::Count;
 use crate::query::cohort::walk::distinct;
 use crate::query::item::lasts;
-use crate::segment::NOWHERE;
+use crate::segment::{NOWHERE, Segment};
 
 type Counts = HashMap<i64, Count, FixedState>;
 type Extra = HashMap<i64, RoaringBitmap, FixedState>;
@@ -154,6 +154,9 @@ impl Planner<'_> {
         slabs.extend(extra.values().flat_map(|customers| customers.iter().map(slab_of)));
         slabs.sort_unstable();
         slabs.dedup();
+        let shared = self.shared_blocks(buckets)?;
+        let told_alone =
+            |block: i64| kinds.len() == 1 && shared.as_ref().is_some_and(|shared| !shared.contains(&block));
         let parts = self.effort.share(
             slabs.len(),
             || (buckets.clone(), Counts::default()),
@@ -178,21 +181,15 @@ impl Planner<'_> {
                         sets.insert(bucket, bits(customers));
                     }
                 }
-                let mut met: HashMap<i64, u32, FixedState> = HashMap::default();
-                self.each_block(slab, &kinds, asked, buckets, &mut |_, _, _, cut| {
-                    cut.parts.iter().for_each(|part| *met.entry(part.1).or_default() += 1);
-                    Ok(())
-                })?;
-                for (&bucket, _) in met.iter().filter(|(_, blocks)| **blocks > 1) {
-                    sets.entry(bucket).or_insert_with(|| Box::new([0; HOME_WORDS]));
-                }
                 self.each_block(slab, &kinds, asked, buckets, &mut |block, glance, edges, cut| {
                     let whole = edges.whole(edges.calendar());
                     let mut events = vec![0u64; cut.parts.len()];
                     let mut customers = vec![0u64; cut.parts.len()];
                     let mut last = vec![u32::MAX; cut.parts.len()];
+                    let alone = told_alone(block.number);
+                    let empty = || if alone { None } else { Some(Box::new([0; HOME_WORDS])) };
                     let mut of_part: Vec<Option<Box<[u64; HOME_WORDS]>>> =
-                        cut.parts.iter().map(|part| sets.remove(&part.1)).collect();
+                        cut.parts.iter().map(|part| sets.remove(&part.1).or_else(empty)).collect();
                     block.homes(|at, home| {
                         let (class, mut known) = glance.at(block, at);
                         if known != Known::Yes || some_unclear && has(&unclear, home) {
@@ -244,6 +241,34 @@ impl Planner<'_> {
             known.customers += count.customers;
         }
         Ok(all)
+    }
+
+    /// The blocks that more than one segment may have events of; `None` when a bucket may take in several
+    /// blocks, so that no block alone tells its customers.
+    fn shared_blocks(&self, buckets: &Buckets) -> Result<Option<HashSet<i64, FixedState>>> {
+        let segments = &self.snapshot.view.segments;
+        let Some(first) = segments.first() else { return Ok(None) };
+        let calendar = Calendar::of_level(first.meta.span.level)?;
+        let one_level = segments.iter().all(|segment| segment.meta.span.level == first.meta.span.level);
+        if !one_level || !buckets.divides(calendar.block) {
+            return Ok(None);
+        }
+        let mut shared = HashSet::default();
+        let blocks = |segment: &Segment| {
+            let place = |time: i64| calendar.place(time).0;
+            place(segment.meta.first)..=place(segment.meta.until.saturating_sub(1))
+        };
+        for (at, segment) in segments.iter().enumerate() {
+            for other in &segments[at + 1..] {
+                let (a, b) = (blocks(segment), blocks(other));
+                let both = *a.start().max(b.start())..=*a.end().min(b.end());
+                if both.end().saturating_sub(*both.start()) > PARTS_MAX {
+                    return Ok(None);
+                }
+                shared.extend(both);
+            }
+        }
+        Ok(Some(shared))
     }
 
     /// Calls `seen` with each block of a slab that may have events asked for.

@@ -138,10 +138,27 @@ impl Planner<'_> {
                             return Ok(());
                         }
                         let weights: Vec<u64> = page.classes.iter().map(|class| score.of(class.severity)).collect();
+                        // Score and count that an event of a class adds, where the class tells.
+                        let adds: Option<Vec<Sum>> = (0..weights.len())
+                            .map(|class| {
+                                glance
+                                    .of_class(class)
+                                    .map(|holds| (weights[class] * u64::from(holds), u64::from(holds)))
+                            })
+                            .collect();
                         for block in &page.blocks {
                             let edges = Edges::new(block, index.calendar, asked.window, asked.looks);
                             let Some(edges) = edges else { continue };
                             let whole = edges.whole(index.calendar);
+                            if let Some(adds) = adds.as_ref().filter(|_| whole) {
+                                block.homes(|at, home| {
+                                    let (score, events) =
+                                        adds.get(block.classes.get(at) as usize).copied().unwrap_or((0, 0));
+                                    let sum = &mut sums[usize::from(home)];
+                                    *sum = (sum.0 + score, sum.1 + events);
+                                })?;
+                                continue;
+                            }
                             block.homes(|at, home| {
                                 let (class, mut known) = glance.at(block, at);
                                 if known == Known::Yes && !whole {

@@ -61,7 +61,8 @@ impl Slab {
     pub(crate) fn sets(&self, slab: u16) -> (RoaringBitmap, RoaringBitmap) {
         let first = u32::from(slab) << 16;
         let sure = set(first, &self.sure);
-        let maybe = set(first, &self.maybe) | &sure;
+        let mut maybe = set(first, &self.maybe);
+        maybe |= &sure;
         (sure, maybe)
     }
 }

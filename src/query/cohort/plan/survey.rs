@@ -5,8 +5,9 @@ use roaring::RoaringBitmap;
 use crate::codec::calendar::Calendar;
 use crate::codec::page::{Block, HOME_WORDS};
 use crate::codec::raw::FIRST_OTHER;
+use crate::dictionary::ShapeEntry;
 use crate::error::Result;
-use crate::index::Index;
+use crate::index::{Index, slab_of};
 use crate::query::cohort::bucket::Buckets;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
@@ -93,11 +94,14 @@ impl Planner<'_> {
     pub(super) fn survey(&self, asked: Asked<'_>, buckets: Option<&Buckets>) -> Result<Survey> {
         let kinds = self.kinds_of(asked.judge);
         let words = || Box::new([0; HOME_WORDS]);
+        // Where pages tell everything of customers' events, there is nothing to look for in them.
+        let first_slab = if self.is_plain(asked, buckets)? { slab_of(FIRST_OTHER) } else { 0 };
+        let slabs = &self.slabs[self.slabs.partition_point(|&slab| slab < first_slab)..];
         let parts = self.effort.share(
-            self.slabs.len(),
+            slabs.len(),
             || (Bits { unclear: words(), several: words() }, buckets.cloned(), Survey::default()),
             |(bits, buckets, survey), task| {
-                let slab = self.slabs[task];
+                let slab = slabs[task];
                 let first = u32::from(slab) << 16;
                 bits.unclear.fill(0);
                 bits.several.fill(0);
@@ -139,6 +143,27 @@ impl Planner<'_> {
             all.others |= part.others;
             all
         }))
+    }
+}
+
+impl Planner<'_> {
+    /// Whether pages tell of each event of a customer whether it is what is asked for, and in which bucket.
+    fn is_plain(&self, asked: Asked<'_>, buckets: Option<&Buckets>) -> Result<bool> {
+        for segment in self.snapshot.view.segments.iter() {
+            let calendar = Calendar::of_level(segment.meta.span.level)?;
+            let aligned = |time: i64, end: i64| time == end || time % calendar.tick == 0;
+            let (from, to) = (asked.window.from.as_nanos(), asked.window.to.as_nanos());
+            let cuts = buckets.is_none_or(|buckets| buckets.is_multiple_of(calendar.tick));
+            if !(aligned(from, i64::MIN) && aligned(to, i64::MAX) && cuts) {
+                return Ok(false);
+            }
+        }
+        let tables = self.snapshot.lookup.terms.read();
+        let told = |(entry, shape): (&ShapeEntry, u32)| {
+            asked.judge.severities(shape) == 0
+                || entry.shape.layout.subjects <= 1 && asked.judge.is_told_by_class(shape)
+        };
+        Ok(tables.shapes().iter().zip(0u32..).all(told))
     }
 }
 
