@@ -43,8 +43,9 @@ impl Calendar {
     /// The level for events most of which lie between `low` and `high`: the shortest blocks that are
     /// not too many. A few wild times then make a few blocks more, and no long ones.
     pub(crate) fn span(low: i64, high: i64) -> Span {
-        let length = high.saturating_sub(low);
-        let fits = |&(block, _): &(i64, i64)| length / block < BLOCKS_MAX;
+        // All of time is longer than 64 bits can tell.
+        let length = i128::from(high) - i128::from(low);
+        let fits = |&(block, _): &(i64, i64)| length / i128::from(block) < i128::from(BLOCKS_MAX);
         let level = LEVELS.iter().position(fits).unwrap_or(LEVELS.len() - 1) as u8;
         Span { low, high, level }
     }

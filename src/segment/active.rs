@@ -49,6 +49,9 @@ impl Counted {
     }
 }
 
+/// Reads a whole row.
+pub(crate) type ReadRow<'a> = &'a dyn Fn() -> Result<RawEvent>;
+
 /// A commit in a segment: the ordinal of its first event, its number, its wall time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CommitMark {
@@ -242,7 +245,7 @@ impl Active {
         &self,
         bound: u32,
         layouts: &L,
-        seen: &mut dyn FnMut(u32, Head, &dyn Fn() -> Result<RawEvent>) -> Result<()>,
+        seen: &mut dyn FnMut(u32, Head, ReadRow<'_>) -> Result<()>,
     ) -> Result<()> {
         let inner = self.inner.read();
         for entry in inner.entries.iter().take(bound as usize) {

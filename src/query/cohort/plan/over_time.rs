@@ -190,32 +190,44 @@ impl Planner<'_> {
                     let empty = || if alone { None } else { Some(Box::new([0; HOME_WORDS])) };
                     let mut of_part: Vec<Option<Box<[u64; HOME_WORDS]>>> =
                         cut.parts.iter().map(|part| sets.remove(&part.1).or_else(empty)).collect();
-                    block.homes(|at, home| {
-                        let (class, mut known) = glance.at(block, at);
-                        if known != Known::Yes || some_unclear && has(&unclear, home) {
-                            return;
-                        }
-                        let tick = block.tick(at);
-                        if !whole {
-                            known = known.min(edges.at(tick, glance.is_lasting(class), block, at));
-                        }
-                        if known != Known::Yes {
-                            return;
-                        }
-                        let part = cut.part(tick).min(events.len() - 1);
-                        events[part] += u64::from(!glance.has_several(class));
-                        if some_doubted && has(&doubted, home) {
-                            return;
-                        }
-                        match &mut of_part[part] {
-                            Some(set) => set[usize::from(home) / 64] |= 1 << (home % 64),
-                            None if last[part] != u32::from(home) => {
-                                last[part] = u32::from(home);
-                                customers[part] += 1;
+                    let simple = whole && glance.all && glance.clear && !some_unclear && !some_doubted;
+                    if simple && alone && cut.parts.len() == 1 && of_part[0].is_none() {
+                        events[0] = block.len() as u64;
+                        customers[0] = block.count_homes()?;
+                    } else {
+                        block.homes(|at, home| {
+                            let tick = block.tick(at);
+                            let mut whose = true;
+                            let mut once = true;
+                            if !simple {
+                                let (class, mut known) = glance.at(block, at);
+                                if known != Known::Yes || some_unclear && has(&unclear, home) {
+                                    return;
+                                }
+                                if !whole {
+                                    known = known.min(edges.at(tick, glance.is_lasting(class), block, at));
+                                }
+                                if known != Known::Yes {
+                                    return;
+                                }
+                                once = !glance.has_several(class);
+                                whose = !(some_doubted && has(&doubted, home));
                             }
-                            None => {}
-                        }
-                    })?;
+                            let part = cut.part(tick).min(events.len() - 1);
+                            events[part] += u64::from(once);
+                            if !whose {
+                                return;
+                            }
+                            match &mut of_part[part] {
+                                Some(set) => set[usize::from(home) / 64] |= 1 << (home % 64),
+                                None if last[part] != u32::from(home) => {
+                                    last[part] = u32::from(home);
+                                    customers[part] += 1;
+                                }
+                                None => {}
+                            }
+                        })?;
+                    }
                     for (at, &(_, bucket)) in cut.parts.iter().enumerate() {
                         if let Some(set) = of_part[at].take() {
                             sets.insert(bucket, set);
@@ -272,7 +284,6 @@ impl Planner<'_> {
     }
 
     /// Calls `seen` with each block of a slab that may have events asked for.
-    #[expect(clippy::type_complexity, reason = "one closure, told by its four arguments")]
     fn each_block(
         &self,
         slab: u16,
