@@ -1,5 +1,5 @@
-//! How fast are questions about sets of customers, next to reading every stream and to combining bitmaps
-//! that are already there?
+//! How fast are questions about sets of customers, next to reading every stream, to walking over a store of
+//! one RocksDB key an event, and to combining bitmaps that are already there?
 //!
 //! Claim: a set by kind and window costs a few times what the same sets cost as roaring bitmaps in
 //! memory, and a small part of what reading costs. Answers are compared before anything is measured.
@@ -8,11 +8,12 @@ mod common;
 
 use std::time::Duration;
 
+use bincode::config;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ofone::{Cohort, Expr, Period, Predicate, Snapshot, Timestamp, Window};
 use roaring::RoaringBitmap;
 
-use common::Workload;
+use common::{Naive, Row, Workload};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,6 +34,27 @@ fn bitmap(cohort: &Cohort) -> RoaringBitmap {
     cohort.ids().map(|id| number(id.expect("an id"))).collect()
 }
 
+/// Customers with an event of the kind in the second week, by looking at every row.
+fn walk(naive: &Naive, kind: &str) -> RoaringBitmap {
+    let at = |day: i64| Timestamp::from_secs(1_767_225_600 + day * 86_400).as_nanos();
+    let mut found = RoaringBitmap::new();
+    let mut rows = naive.db.raw_iterator();
+    rows.seek_to_first();
+    while let Some((key, value)) = rows.item() {
+        let time = i64::from_be_bytes(key[4..12].try_into().expect("eight bytes")) ^ i64::MIN;
+        if (at(7)..at(14)).contains(&time) {
+            let decoded = bincode::borrow_decode_from_slice(value, config::standard());
+            let (row, _): (Row<'_>, usize) = decoded.expect("own row");
+            if row.kind == kind {
+                found.insert(u32::from_be_bytes(key[..4].try_into().expect("four bytes")));
+            }
+        }
+        rows.next();
+    }
+    rows.status().expect("no error on the way");
+    found
+}
+
 fn cohorts(criterion: &mut Criterion) {
     let workload = Workload::new();
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -41,6 +63,9 @@ fn cohorts(criterion: &mut Criterion) {
     db.wait_until_quiet().expect("quiet");
     db.flush().expect("sealed");
     db.wait_until_quiet().expect("quiet");
+    let mut naive = Naive::open(&folder.path().join("naive"));
+    naive.load(&workload);
+    naive.wait_until_quiet();
     let snapshot = db.snapshot();
     let kind = |rank: usize| workload.event(&workload.records[rank]).kind;
     let (a, b, c) = (kind(0), kind(1), kind(2));
@@ -63,6 +88,10 @@ fn cohorts(criterion: &mut Criterion) {
         group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4)).sample_size(10);
         group.bench_function("index", |bencher| bencher.iter(|| ask(&snapshot, expr)));
         group.bench_function("reading", |bencher| bencher.iter(|| read(&snapshot, expr)));
+        if name.ends_with("7 days") {
+            assert_eq!(walk(&naive, &a), bitmap(&by_index), "{expr}");
+            group.bench_function("naive", |bencher| bencher.iter(|| walk(&naive, &a)));
+        }
         if name.ends_with("minus c") {
             let sets = [&a, &b, &c].map(|kind| bitmap(&ask(&snapshot, &did(kind).into())));
             group.bench_function("bitmaps alone", |bencher| bencher.iter(|| (&sets[0] & &sets[1]) - &sets[2]));

@@ -295,7 +295,7 @@ fn compare_counts(snapshot: &Snapshot, world: &mut World, stage: &str) {
     let (index, reading) = (timeline().run(), timeline().scan_only().run());
     match (index, reading) {
         (Ok(index), Ok(reading)) => {
-            assert_eq!(index, reading, "{stage}: timeline of {text} in {window:?} every {every:?}")
+            assert_eq!(index, reading, "{stage}: timeline of {text} in {window:?} every {every:?}");
         }
         (index, reading) => assert_eq!(index.is_err(), reading.is_err(), "{stage}: timeline of {text}"),
     }
