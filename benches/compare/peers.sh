@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # peers.sh data WORK SCALE CUSTOMERS   builds the peers' generator and writes the month and the parameters
 # peers.sh measure WORK SCALE          DuckDB and ClickHouse (chDB): load, Q1, Q1heavy, Q2
+# peers.sh cohorts WORK SCALE          the same two and their copies by kind: load of the copies, Q3 to Q10
 # peers.sh table WORK SCALE            every result under WORK/SCALE/results as one Markdown table
 # PEERS: their scripts (default: ../shared/peers beside the repository). Python's packages go to WORK/venv.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 peers=${PEERS:-$here/../../../shared/peers}
-[ $# -ge 3 ] || { sed -n '2,5s/^# //p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,6s/^# //p' "$0"; exit 2; }
 act=$1 work=$2 scale=$3
 export PYTHONDONTWRITEBYTECODE=1
 
@@ -36,6 +37,15 @@ case $act in
     for peer in duckdb chdb; do
       for phase in load query; do
         "$py" "$peers/harness/bench.py" --work "$work" --scale "$scale" --peer "$peer" --phase "$phase" --only Q1,Q1heavy,Q2 --budget "${BUDGET:-12}"
+      done
+    done
+    ;;
+  cohorts)
+    for peer in duckdb duckdb+kind chdb chdb+proj; do
+      case $peer in *+*) phases="load query" ;; *) phases=query ;; esac
+      for phase in $phases; do
+        "$py" "$peers/harness/bench.py" --work "$work" --scale "$scale" --peer "$peer" --phase "$phase" \
+          --only Q3common,Q3medium,Q3rare,Q4count,Q4ids,Q5,Q6,Q7,Q8,Q9,Q10 --budget "${BUDGET:-12}"
       done
     done
     ;;

@@ -3,9 +3,9 @@ import json
 import pathlib
 import sys
 
-QUERIES = ["Q1", "Q1heavy", "Q2"]
+QUERIES = "Q1 Q1heavy Q2 Q3common Q3medium Q3rare Q4count Q4ids Q5 Q6 Q7 Q8 Q9 Q10".split()
 # chdb's load counts OPTIMIZE FINAL; ofone's ends when no background work is left.
-ORDER = ["ofone", "ofone-links", "sqlite-rust-text", "sqlite-rust", "duckdb", "chdb"]
+ORDER = ["ofone", "ofone-links", "sqlite-rust-text", "sqlite-rust", "duckdb", "duckdb+kind", "chdb", "chdb+proj"]
 
 
 def number(value, digits=3):
