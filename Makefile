@@ -11,11 +11,12 @@ CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=tr
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test real-data lint build-benches bench fuzz setup help
+.PHONY: demo test model real-data lint build-benches bench fuzz setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
 	@echo 'make test           unit, model, crash and interface tests, doc tests, real data if it is there'
+	@echo 'make model          thousands of random histories against the naive model (CASES=2000)'
 	@echo 'make real-data DIR=..  only the questions asked of real logs'
 	@echo 'make lint           format, clippy and docs, warnings are errors'
 	@echo 'make bench          measure; make build-benches only compiles what measures'
@@ -48,6 +49,11 @@ demo: setup
 test: setup
 	cargo test $(CHECKED)
 	@$(MAKE) --no-print-directory real-data
+
+# Thousands of random histories against the naive model; `make test` looks at hundreds.
+CASES ?= 2000
+model: setup
+	OFONE_MODEL_CASES=$(CASES) cargo test $(CHECKED) --test it -- model_test
 
 # The logs are other people's and not in this repository: a folder of them beside it is used if there is one.
 DIR ?= ../shared/data
