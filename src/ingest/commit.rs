@@ -463,8 +463,8 @@ impl Committer {
     }
 
     /// Entities whose events may lie elsewhere than the links known from now on would put them: those
-    /// below a link that this group says something about, as far as they have events placed, customers
-    /// included, and all that the group itself placed without knowing its links.
+    /// below a link that this group says something about, as far as they have events placed, also by the
+    /// group itself, customers included. A path through several new links ends behind the last of them.
     fn suspects(&self, group: &Group<'_>) -> Result<BTreeSet<u32>> {
         /// Links followed, as by streams.
         const MAX_HOPS: usize = 8;
@@ -472,18 +472,18 @@ impl Committer {
         if group.relinked.is_empty() {
             return Ok(suspects);
         }
-        suspects.extend(&group.placed.subjects);
         suspects.extend(group.relinked.iter().filter(|&&entity| entity < FIRST_OTHER));
-        if !group.some_events {
+        if !group.some_events && group.placed.subjects.is_empty() {
             return Ok(suspects);
         }
+        let placed: HashSet<u32> = group.placed.subjects.iter().copied().collect();
         let mut seen: HashSet<u32> = group.relinked.iter().copied().collect();
         let mut frontier: Vec<u32> = seen.iter().copied().collect();
         for _ in 0..=MAX_HOPS {
             frontier.sort_unstable();
             let mut below = Vec::new();
             for (outgoing, &entity) in group.links.outgoing_of(&frontier)?.iter().zip(&frontier) {
-                if !outgoing.placements.is_empty() || entity < FIRST_OTHER {
+                if !outgoing.placements.is_empty() || placed.contains(&entity) || entity < FIRST_OTHER {
                     suspects.insert(entity);
                 }
                 below.extend(outgoing.edges.iter().map(|edge| edge.other).filter(|&other| seen.insert(other)));
