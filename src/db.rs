@@ -46,6 +46,7 @@ impl Options {
                 segment_events: 4 << 20,
                 block_cache_bytes: 256 << 20,
                 name_cache_bytes: 256 << 20,
+                index_cache_bytes: 256 << 20,
                 limits: Limits::default(),
             },
         }
@@ -80,7 +81,7 @@ impl Options {
         self
     }
 
-    /// Memory for blocks read from disk, in bytes. Default: 256 MiB.
+    /// Memory for blocks read from disk, those of the index left out, in bytes. Default: 256 MiB.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Options {
         self.settings.block_cache_bytes = bytes;
@@ -91,6 +92,14 @@ impl Options {
     #[must_use]
     pub fn name_cache_bytes(mut self, bytes: usize) -> Options {
         self.settings.name_cache_bytes = bytes;
+        self
+    }
+
+    /// Memory for pages of the index, in bytes. A store needs about 7 bytes an event for questions about
+    /// sets of customers to find all pages there. Default: 256 MiB.
+    #[must_use]
+    pub fn index_cache_bytes(mut self, bytes: usize) -> Options {
+        self.settings.index_cache_bytes = bytes;
         self
     }
 

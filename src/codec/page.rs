@@ -215,6 +215,30 @@ impl Packed<'_> {
     }
 }
 
+impl Packed<'_> {
+    /// Appends the first `count` numbers, which must all be within the block.
+    pub(crate) fn unpack(&self, count: usize, out: &mut Vec<u16>) {
+        let (width, mask) = (self.width as usize, (1u64 << self.width) - 1);
+        match width {
+            0 => out.resize(out.len() + count, 0),
+            // Eight numbers fill whole bytes, and fit one word.
+            1..=8 => {
+                let from = out.len();
+                out.resize(from + count.next_multiple_of(8), 0);
+                for (eight, at) in out[from..].chunks_exact_mut(8).zip((0..).step_by(width)) {
+                    let word = self.bytes.get(at..).and_then(|bytes| bytes.first_chunk::<8>());
+                    let word = word.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                    for (number, shift) in eight.iter_mut().zip((0..).step_by(width)) {
+                        *number = (word >> shift & mask) as u16;
+                    }
+                }
+                out.truncate(from + count);
+            }
+            _ => out.extend((0..count).map(|at| self.get(at) as u16)),
+        }
+    }
+}
+
 /// The homes of a block, in one of three forms.
 #[derive(Clone, Copy, Debug)]
 enum Homes<'a> {
@@ -225,19 +249,33 @@ enum Homes<'a> {
 
 /// A page, taken apart but not unpacked.
 #[derive(Debug)]
-pub(crate) struct Page<'a> {
+pub(crate) struct Page {
     pub(crate) classes: Vec<Class>,
     pub(crate) attributes: SmallVec<[Attribute; 2]>,
     /// By ascending number.
-    pub(crate) blocks: SmallVec<[Block<'a>; 8]>,
+    heads: Vec<Head>,
+    entities: [(u8, u32); ENTITY_COLUMNS],
+    lasting: bool,
+    /// The columns of all blocks, one after the other, and the padding.
+    sections: Box<[u8]>,
+}
+
+/// What a page tells of one of its blocks before the columns are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub(crate) number: i64,
+    /// Ticks from the beginning of the block to the end of its last presence; 0 where nothing lasts.
+    pub(crate) until: u64,
+    /// Events.
+    pub(crate) count: usize,
+    /// Where its columns begin and end.
+    from: usize,
+    to: usize,
 }
 
 /// The events of one block, in columns, ordered by home.
 #[derive(Debug)]
 pub(crate) struct Block<'a> {
-    pub(crate) number: i64,
-    /// Ticks from the beginning of the block to the end of its last presence; 0 where nothing lasts.
-    pub(crate) until: u64,
     count: usize,
     homes: Homes<'a>,
     ticks: &'a [u8],
@@ -247,11 +285,11 @@ pub(crate) struct Block<'a> {
     lengths: &'a [u8],
 }
 
-impl<'a> Page<'a> {
+impl Page {
     /// # Errors
-    /// `Corrupt` for bytes that [`encode`] cannot have written, as far as shapes and lengths tell.
-    /// Homes and codes are checked where they are used.
-    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Page<'a>> {
+    /// `Corrupt` for bytes that [`encode`] cannot have written, as far as shapes and lengths tell; those of
+    /// a block are told by [`Page::block`]. Homes and codes are checked where they are used.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Page> {
         let mut reader = Reader::new(bytes);
         let count = reader.length()?;
         let mut classes = Vec::with_capacity(count);
@@ -281,45 +319,54 @@ impl<'a> Page<'a> {
         if count > reader.remaining() {
             return Err(Error::corrupt(format!("page of {count} blocks")));
         }
-        let mut heads: SmallVec<[(i64, usize, usize, u64); 32]> = SmallVec::with_capacity(count);
-        let mut number = 0i64;
+        let mut heads: Vec<Head> = Vec::with_capacity(count);
+        let (mut number, mut from) = (0i64, 0usize);
         for at in 0..count {
             let step = reader.signed()?;
             if at > 0 && step <= 0 {
                 return Err(Error::corrupt("blocks of a page out of order"));
             }
             number = number.wrapping_add(step);
-            let (events, bytes) = (reader.length()?, reader.length()?);
-            heads.push((number, events, bytes, if lasting { reader.varint()? } else { 0 }));
-        }
-        let mut rest = reader.bytes(reader.remaining())?;
-        let mut blocks = SmallVec::with_capacity(count);
-        for (number, count, length, until) in heads {
-            if count == 0 || length + PADDING > rest.len() {
-                return Err(Error::corrupt("block of a page ends too early"));
+            let (count, length) = (reader.length()?, reader.length()?);
+            let until = if lasting { reader.varint()? } else { 0 };
+            if count == 0 {
+                return Err(Error::corrupt("empty block of a page"));
             }
-            let section = Section { bytes: &rest[..length + PADDING], classes: classes.len(), entities, lasting };
-            blocks.push(section.block(number, count, until, &attributes)?);
-            rest = &rest[length..];
+            heads.push(Head { number, until, count, from, to: from + length });
+            from += length;
         }
-        if rest.len() != PADDING {
-            return Err(Error::corrupt(format!("{} bytes behind a page", rest.len())));
+        let sections = reader.bytes(reader.remaining())?;
+        if sections.len() != from + PADDING {
+            return Err(Error::corrupt(format!("page of {} bytes with blocks of {from}", sections.len())));
         }
-        Ok(Page { classes, attributes, blocks })
+        Ok(Page { classes, attributes, heads, entities, lasting, sections: sections.into() })
     }
-}
 
-/// The bytes of one block with the padding or the next block behind them.
-struct Section<'a> {
-    bytes: &'a [u8],
-    classes: usize,
-    entities: [(u8, u32); ENTITY_COLUMNS],
-    lasting: bool,
-}
+    /// Its blocks, by ascending number.
+    pub(crate) fn heads(&self) -> &[Head] {
+        &self.heads
+    }
 
-impl<'a> Section<'a> {
-    fn block(&self, number: i64, count: usize, until: u64, attributes: &[Attribute]) -> Result<Block<'a>> {
-        let mut reader = Reader::new(self.bytes);
+    /// Whether some event may last.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.lasting
+    }
+
+    /// Bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts: usize = self.attributes.iter().map(|attribute| attribute.texts.len()).sum();
+        let heads = self.heads.len() * size_of::<Head>() + self.classes.len() * size_of::<Class>();
+        size_of::<Page>() + self.sections.len() + heads + texts * size_of::<u32>()
+    }
+
+    /// The columns of the block with this head of this page.
+    ///
+    /// # Errors
+    /// `Corrupt` when they do not fill the block.
+    pub(crate) fn block(&self, head: &Head) -> Result<Block<'_>> {
+        let count = head.count;
+        let bytes = self.sections.get(head.from..head.to + PADDING).unwrap_or_default();
+        let mut reader = Reader::new(bytes);
         let homes = match reader.byte()? {
             HOMES_RAW => Homes::Raw(reader.bytes(count.saturating_mul(2))?),
             HOMES_GAPS => {
@@ -330,14 +377,17 @@ impl<'a> Section<'a> {
             form => return Err(Error::corrupt(format!("homes of unknown form {form}"))),
         };
         let ticks = reader.bytes(count.saturating_mul(2))?;
-        let mut packed = |width: u32| -> Result<Packed<'a>> {
-            let from = self.bytes.len() - reader.remaining();
+        let mut packed = |width: u32| -> Result<Packed<'_>> {
+            let from = bytes.len() - reader.remaining();
             reader.bytes(count.saturating_mul(width as usize).div_ceil(8))?;
-            Ok(Packed { bytes: &self.bytes[from..], width })
+            Ok(Packed { bytes: &bytes[from..], width })
         };
-        let classes = packed(width(self.classes))?;
-        let attributes =
-            attributes.iter().map(|known| packed(width(known.texts.len() + 1))).collect::<Result<SmallVec<_>>>()?;
+        let classes = packed(width(self.classes.len()))?;
+        let attributes = self
+            .attributes
+            .iter()
+            .map(|known| packed(width(known.texts.len() + 1)))
+            .collect::<Result<SmallVec<_>>>()?;
         let mut entities = [(0, Packed { bytes: &[], width: 0 }); ENTITY_COLUMNS];
         for (column, &(least, width)) in entities.iter_mut().zip(&self.entities) {
             *column = (least, packed(width)?);
@@ -346,7 +396,7 @@ impl<'a> Section<'a> {
         if reader.remaining() != PADDING {
             return Err(Error::corrupt("columns of a block do not fill it"));
         }
-        Ok(Block { number, until, count, homes, ticks, classes, attributes, entities, lengths })
+        Ok(Block { count, homes, ticks, classes, attributes, entities, lengths })
     }
 }
 
@@ -369,69 +419,109 @@ impl Block<'_> {
         least.saturating_add(codes.get(at) as u8)
     }
 
+    /// The ticks of all events.
+    pub(crate) fn ticks(&self) -> impl ExactSizeIterator<Item = u16> {
+        self.ticks.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+    }
+
+    /// Whether events of the block may last.
+    pub(crate) fn has_lengths(&self) -> bool {
+        !self.lengths.is_empty()
+    }
+
     /// The length of the event at `at` in ticks: at least the first, less than the second.
     pub(crate) fn length(&self, at: usize) -> (u64, u64) {
         self.lengths.get(at).map_or((0, 1), |&code| length_bounds(code))
     }
 
-    /// Calls `seen` with the place and the home of each event, in order.
+    /// Appends the home of each event, in order.
     ///
     /// # Errors
     /// `Corrupt` when there are more or fewer homes than events.
-    #[inline]
-    pub(crate) fn homes(&self, mut seen: impl FnMut(usize, u16)) -> Result<()> {
+    pub(crate) fn unpack_homes(&self, out: &mut Vec<u16>) -> Result<()> {
+        let from = out.len();
         match self.homes {
             Homes::Raw(bytes) => {
-                for (at, pair) in bytes.chunks_exact(2).enumerate() {
-                    seen(at, u16::from_le_bytes([pair[0], pair[1]]));
-                }
+                out.extend(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])));
             }
             Homes::Gaps(gaps) => {
-                let (mut at, mut home) = (0, 0u16);
+                // One place more than there are homes, where a wrong count shows.
+                out.resize(from + self.count + 1, 0);
+                let (mut at, mut home) = (from, 0u16);
                 for &gap in gaps {
                     home = home.wrapping_add(u16::from(gap));
-                    if gap != 255 {
-                        if at == self.count {
-                            return Err(Error::corrupt("block with more homes than events"));
-                        }
-                        seen(at, home);
-                        at += 1;
+                    match out.get_mut(at) {
+                        Some(place) => *place = home,
+                        None => return Err(Error::corrupt("block with more homes than events")),
                     }
+                    at += usize::from(gap != 255);
                 }
-                if at != self.count {
-                    return Err(Error::corrupt("block with fewer homes than events"));
+                if at != from + self.count {
+                    return Err(Error::corrupt("block with other homes than events"));
                 }
+                out.truncate(at);
             }
             Homes::Set { bits, begins } => {
-                let mut words = bits.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight")));
-                let (mut word, mut base, mut home) = (words.next().unwrap_or(0), 0u32, 0u16);
-                for at in 0..self.count {
-                    if begins[at / 8] >> (at % 8) & 1 != 0 {
-                        while word == 0 {
-                            word = words.next().ok_or_else(|| Error::corrupt("block with more homes than bits"))?;
-                            base += 64;
-                        }
-                        home = (base + word.trailing_zeros()) as u16;
-                        word &= word - 1;
+                let words = bits.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+                for (word, base) in words.zip((0u32..).step_by(64)) {
+                    let mut rest = word;
+                    while rest != 0 {
+                        out.push((base + rest.trailing_zeros()) as u16);
+                        rest &= rest - 1;
                     }
-                    seen(at, home);
+                }
+                let begun: usize = begins.iter().map(|byte| byte.count_ones() as usize).sum();
+                let mut last = out.len();
+                if last != from + begun || begins[0] & 1 == 0 {
+                    return Err(Error::corrupt("block with other homes than bits"));
+                }
+                // From behind, each home moves to where the last of its events lies, never before its place.
+                out.resize(from + self.count, 0);
+                for at in (0..self.count).rev() {
+                    out[from + at] = out[last - 1];
+                    last -= usize::from(begins[at / 8] >> (at % 8) & 1);
                 }
             }
         }
         Ok(())
     }
 
-    /// How many different homes there are.
-    pub(crate) fn count_homes(&self) -> Result<u64> {
-        if let Homes::Set { bits, .. } = self.homes {
-            return Ok(bits.iter().map(|byte| u64::from(byte.count_ones())).sum());
+    /// Appends place and home of each event whose home is in `wanted`, in order. Cheap where few are.
+    ///
+    /// # Errors
+    /// `Corrupt` when there are more or fewer homes than events.
+    pub(crate) fn find_homes(&self, wanted: &[u64; HOME_WORDS], found: &mut Vec<(u32, u16)>) -> Result<()> {
+        let has = |home: u16| wanted[usize::from(home) / 64] >> (home % 64) & 1 != 0;
+        match self.homes {
+            Homes::Raw(bytes) => {
+                let homes = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+                found.extend((0u32..).zip(homes).filter(|(_, home)| has(*home)));
+                Ok(())
+            }
+            Homes::Gaps(gaps) => find_in_gaps(gaps, self.count, wanted, found),
+            Homes::Set { bits, begins } => find_in_set(bits, begins, self.count, wanted, found),
         }
-        let (mut count, mut last) = (0, None);
-        self.homes(|_, home| {
-            count += u64::from(last != Some(home));
-            last = Some(home);
-        })?;
-        Ok(count)
+    }
+
+    /// How many different homes there are.
+    pub(crate) fn count_homes(&self) -> u64 {
+        match self.homes {
+            Homes::Raw(bytes) => {
+                let homes = || bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+                1 + homes().zip(homes().skip(1)).map(|(a, b)| u64::from(a != b)).sum::<u64>()
+            }
+            // A gap of nothing stays with its home, unless it ends a longer one; the first begins.
+            Homes::Gaps(gaps) => {
+                let begins = |gap: u8, before: u8| u64::from(gap != 255 && (gap != 0 || before == 255));
+                let first = gaps.first().map_or(0, |&gap| begins(gap, 255));
+                let rest = gaps.get(1..).unwrap_or_default();
+                first + gaps.iter().zip(rest).map(|(&before, &gap)| begins(gap, before)).sum::<u64>()
+            }
+            Homes::Set { bits, begins } => {
+                let shorter = if begins.len() < bits.len() { begins } else { bits };
+                shorter.iter().map(|byte| u64::from(byte.count_ones())).sum()
+            }
+        }
     }
 
     /// Adds every home to `set`.
@@ -443,9 +533,112 @@ impl Block<'_> {
                 }
                 Ok(())
             }
-            _ => self.homes(|_, home| set[usize::from(home) / 64] |= 1 << (home % 64)),
+            Homes::Raw(bytes) => {
+                for pair in bytes.chunks_exact(2) {
+                    let home = u16::from_le_bytes([pair[0], pair[1]]);
+                    set[usize::from(home) / 64] |= 1 << (home % 64);
+                }
+                Ok(())
+            }
+            // A home of 255 further on is followed by its rest, never by the end.
+            Homes::Gaps(gaps) => {
+                let (mut home, mut count) = (0u16, 0);
+                for &gap in gaps {
+                    home = home.wrapping_add(u16::from(gap));
+                    set[usize::from(home) / 64] |= u64::from(gap != 255) << (home % 64);
+                    count += usize::from(gap != 255);
+                }
+                if count != self.count {
+                    return Err(Error::corrupt("block with other homes than events"));
+                }
+                Ok(())
+            }
         }
     }
+}
+
+/// [`Block::find_homes`] in differences: runs of them that end before the next wanted home are only added up.
+fn find_in_gaps(gaps: &[u8], count: usize, wanted: &[u64; HOME_WORDS], found: &mut Vec<(u32, u16)>) -> Result<()> {
+    const RUN: usize = 64;
+    let (mut at, mut home) = (0usize, 0u32);
+    let mut next = next_home(wanted, 0);
+    for run in gaps.chunks(RUN) {
+        let sum: u32 = run.iter().map(|&gap| u32::from(gap)).sum();
+        if home + sum < next {
+            home += sum;
+            at += run.iter().filter(|&&gap| gap != 255).count();
+            continue;
+        }
+        for &gap in run {
+            home += u32::from(gap);
+            if gap != 255 {
+                let word = wanted.get(home as usize / 64).copied().unwrap_or(0);
+                if word >> (home % 64) & 1 != 0 {
+                    found.push((at as u32, home as u16));
+                }
+                at += 1;
+            }
+        }
+        next = next_home(wanted, home);
+    }
+    if at == count { Ok(()) } else { Err(Error::corrupt("block with other homes than events")) }
+}
+
+/// The first of `wanted` from `home` on; 65,536 or more when there is none.
+fn next_home(wanted: &[u64; HOME_WORDS], home: u32) -> u32 {
+    let Some(&first) = wanted.get(home as usize / 64) else { return u32::MAX };
+    let first = first >> (home % 64) << (home % 64);
+    if first != 0 {
+        return home / 64 * 64 + first.trailing_zeros();
+    }
+    let behind = wanted.iter().zip((0u32..).step_by(64)).skip(home as usize / 64 + 1);
+    behind.filter(|(word, _)| **word != 0).map(|(word, base)| base + word.trailing_zeros()).next().unwrap_or(u32::MAX)
+}
+
+/// [`Block::find_homes`] in bits: the rank of a home among the bits is that of its first event among
+/// the beginnings.
+fn find_in_set(
+    bits: &[u8],
+    begins: &[u8],
+    count: usize,
+    wanted: &[u64; HOME_WORDS],
+    found: &mut Vec<(u32, u16)>,
+) -> Result<()> {
+    let begin = |word: usize| {
+        let mut eight = [0; 8];
+        let bytes = begins.get(word * 8..).unwrap_or_default();
+        let bytes = &bytes[..bytes.len().min(8)];
+        eight[..bytes.len()].copy_from_slice(bytes);
+        u64::from_le_bytes(eight)
+    };
+    // Homes before the word at hand. The word of beginnings at hand, what is left of it, and how many
+    // beginnings are before that.
+    let (mut rank, mut word, mut left, mut before) = (0u32, 0usize, begin(0), 0u32);
+    for (base, (bits, &wanted)) in (0u32..).step_by(64).zip(bits.chunks_exact(8).zip(wanted)) {
+        let bits = u64::from_le_bytes(bits.try_into().expect("eight bytes"));
+        let mut both = bits & wanted;
+        while both != 0 {
+            let bit = both.trailing_zeros();
+            both &= both - 1;
+            let own = rank + (bits & ((1 << bit) - 1)).count_ones();
+            while word * 64 < count && before + left.count_ones() <= own {
+                before += left.count_ones();
+                word += 1;
+                left = begin(word);
+            }
+            (before..own).for_each(|_| left &= left.wrapping_sub(1));
+            before = own;
+            if left == 0 {
+                return Err(Error::corrupt("block with other homes than bits"));
+            }
+            let first = word * 64 + left.trailing_zeros() as usize;
+            let follows = |at: usize| at < count && begins[at / 8] >> (at % 8) & 1 == 0;
+            found.push((first as u32, (base + bit) as u16));
+            found.extend((first + 1..).take_while(|&at| follows(at)).map(|at| (at as u32, (base + bit) as u16)));
+        }
+        rank += bits.count_ones();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -474,14 +667,10 @@ mod tests {
         }
     }
 
-    fn back(block: &Block<'_>) -> BlockEvents {
+    fn back(page: &Page, head: &Head) -> BlockEvents {
+        let block = &page.block(head).unwrap();
         let mut homes = Vec::new();
-        block
-            .homes(|at, home| {
-                assert_eq!(at, homes.len());
-                homes.push(home);
-            })
-            .unwrap();
+        block.unpack_homes(&mut homes).unwrap();
         let mut set = [0; HOME_WORDS];
         block.add_homes(&mut set).unwrap();
         for home in 0..=u16::MAX {
@@ -490,17 +679,22 @@ mod tests {
         }
         let mut different = homes.clone();
         different.dedup();
-        assert_eq!(block.count_homes().unwrap(), different.len() as u64);
-        let of = |packed: &Packed<'_>| (0..block.len()).map(|at| packed.get(at)).collect::<Vec<u32>>();
+        assert_eq!(block.count_homes(), different.len() as u64);
+        let of = |packed: &Packed<'_>| {
+            let mut all = vec![7];
+            packed.unpack(block.len(), &mut all);
+            assert!((0..block.len()).all(|at| packed.get(at) == u32::from(all[at + 1])));
+            all.split_off(1)
+        };
         BlockEvents {
-            number: block.number,
+            number: head.number,
             homes,
-            ticks: (0..block.len()).map(|at| block.tick(at)).collect(),
-            classes: of(&block.classes).into_iter().map(|code| code as u16).collect(),
+            ticks: block.ticks().collect(),
+            classes: of(&block.classes),
             attributes: block.attributes.iter().map(|p| of(p).into_iter().map(|code| code as u8).collect()).collect(),
             entities: std::array::from_fn(|column| (0..block.len()).map(|at| block.entity(column, at)).collect()),
             lengths: block.lengths.to_vec(),
-            until: block.until,
+            until: head.until,
         }
     }
 
@@ -511,6 +705,7 @@ mod tests {
             few in proptest::collection::vec((any::<u16>(), any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 1..50),
             many in proptest::collection::vec((0u16..3000, any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 400..900),
             all in proptest::collection::vec((any::<u16>(), any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 9000..16_000),
+            sparse in proptest::collection::vec(any::<u16>(), 0..90),
             lasting: bool,
             number in -1000i64..1000,
         ) {
@@ -523,8 +718,25 @@ mod tests {
             let page = Page::decode(&bytes).unwrap();
             prop_assert_eq!(&page.classes, &classes);
             prop_assert_eq!(page.attributes.as_slice(), &attributes);
-            for (read, written) in page.blocks.iter().zip(&blocks) {
-                prop_assert_eq!(&back(read), written);
+            prop_assert_eq!(page.heads().len(), blocks.len());
+            for head in page.heads() {
+                let block = page.block(head).unwrap();
+                let mut homes = Vec::new();
+                block.unpack_homes(&mut homes).unwrap();
+                for wanted in [&sparse, &vec![homes[0], homes[homes.len() / 2], *homes.last().unwrap()], &homes] {
+                    let mut set = [0; HOME_WORDS];
+                    wanted.iter().for_each(|home| set[usize::from(*home) / 64] |= 1 << (home % 64));
+                    let mut found = Vec::new();
+                    block.find_homes(&set, &mut found).unwrap();
+                    let expected = (0u32..).zip(homes.iter().copied()).filter(|(_, home)| wanted.contains(home));
+                    prop_assert_eq!(&found, &expected.collect::<Vec<_>>());
+                    if wanted.len() > 100 {
+                        break;
+                    }
+                }
+            }
+            for (read, written) in page.heads().iter().zip(&blocks) {
+                prop_assert_eq!(&back(&page, read), written);
             }
         }
 
@@ -546,8 +758,12 @@ mod tests {
                     }
                 }
                 let Ok(page) = Page::decode(&bytes) else { continue };
-                for block in &page.blocks {
-                    let _ = block.homes(|at, _| {
+                for head in page.heads() {
+                    let Ok(block) = page.block(head) else { continue };
+                    let _ = block.unpack_homes(&mut Vec::new());
+                    let _ = block.count_homes();
+                    let _ = block.find_homes(&[0x0101; HOME_WORDS], &mut Vec::new());
+                    (0..block.len()).for_each(|at| {
                         block.tick(at);
                         block.classes.get(at);
                         block.attributes.iter().for_each(|codes| _ = std::hint::black_box(codes.get(at)));

@@ -251,6 +251,18 @@ impl NameReader {
         Ok(Entity { kind: terms.word(kind)?.clone(), id })
     }
 
+    /// The id of the entity with `number`, if it is remembered.
+    pub(crate) fn remembered(&self, number: u32) -> Option<Text> {
+        self.names.get(&number).map(|(_, id)| id)
+    }
+
+    /// Remembers what was read of the numbers family under `number`, and tells the id.
+    pub(crate) fn remember(&self, number: u32, value: &[u8]) -> Result<Text> {
+        let (kind, id) = parse(value)?;
+        self.names.insert(number, (kind, id.clone()));
+        Ok(id)
+    }
+
     /// The number of an entity known at the snapshot's moment, or perhaps since. `kind` is the word
     /// number of its type. Faster than [`NameReader::number_at`] for what was asked for lately.
     pub(crate) fn number(&self, kind: u32, id: &str, at: &StoreSnapshot) -> Result<Option<u32>> {

@@ -4,9 +4,11 @@
 //! have ([`crate::codec::page`]) and a book of the entities that they name ([`crate::codec::book`]). Both
 //! are written with the rows of the segment, by the same walk over its homes, and never change.
 
+mod cache;
 mod read;
 mod write;
 
+pub(crate) use cache::PageCache;
 pub(crate) use read::Index;
 pub(crate) use write::{IndexWriter, ShapeFacts};
 

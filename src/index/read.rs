@@ -1,67 +1,86 @@
 //! Reads the index of one segment.
 
+use std::sync::Arc;
+
 use crate::codec::book::{self, Place};
 use crate::codec::calendar::Calendar;
 use crate::codec::key;
 use crate::codec::page::Page;
 use crate::codec::record::SegmentMeta;
 use crate::error::{Error, Result};
+use crate::index::cache::PageCache;
 use crate::store::{Family, Store};
 
 /// The index of one segment, as a question reads it.
 pub(crate) struct Index<'a> {
     store: &'a Store,
+    cache: &'a PageCache,
     segment: u32,
     pub(crate) calendar: Calendar,
 }
 
-/// Kinds that are asked for one by one; more are met by walking all.
-const KINDS_MAX: usize = 64;
+/// Pages that are asked for one by one; more are met by walking all.
+const ASKED_MAX: usize = 64;
 
 impl<'a> Index<'a> {
-    pub(crate) fn open(store: &'a Store, segment: &SegmentMeta) -> Result<Index<'a>> {
+    pub(crate) fn open(store: &'a Store, cache: &'a PageCache, segment: &SegmentMeta) -> Result<Index<'a>> {
         let calendar = Calendar::of_level(segment.span.level)?;
-        Ok(Index { store, segment: segment.number, calendar })
+        Ok(Index { store, cache, segment: segment.number, calendar })
     }
 
-    /// Calls `seen` with the kind, the page and the bytes of each page of a slab that is of one of `kinds`
-    /// (word numbers, ascending), by ascending kind.
-    pub(crate) fn pages(
-        &self,
-        slab: u16,
-        kinds: &[u32],
-        seen: &mut dyn FnMut(u32, &Page<'_>, usize) -> Result<()>,
-    ) -> Result<()> {
-        let place = |error: Error, kind: u32| {
-            error.at(format!("index page of kind {kind}, slab {slab}, segment {}", self.segment))
-        };
-        let mut show = |kind: u32, bytes: &[u8]| {
-            let page = Page::decode(bytes).map_err(|error| place(error, kind))?;
-            seen(kind, &page, bytes.len()).map_err(|error| place(error, kind))
-        };
-        if kinds.len() <= KINDS_MAX {
-            let keys: Vec<_> = kinds.iter().map(|&kind| key::index(self.segment, slab, key::PAGE, kind)).collect();
-            let pages = self.store.get_sorted(Family::Index, keys.iter().map(|key| &key[..]));
-            for (page, &kind) in pages.into_iter().zip(kinds) {
-                if let Some(bytes) = page? {
-                    show(kind, &bytes)?;
-                }
+    /// Calls `seen` with each page of a slab that is of one of `kinds` (word numbers, ascending), in no
+    /// certain order.
+    pub(crate) fn pages(&self, slab: u16, kinds: &[u32], seen: &mut dyn FnMut(&Page) -> Result<()>) -> Result<()> {
+        let mut missing = Vec::new();
+        for &kind in kinds {
+            match self.cache.get((self.segment, slab, kind)) {
+                Some(Some(page)) => seen(&page).map_err(|error| self.place(error, slab, kind))?,
+                Some(None) => {}
+                None => missing.push(kind),
+            }
+        }
+        if missing.len() <= ASKED_MAX {
+            let keys: Vec<_> = missing.iter().map(|&kind| key::index(self.segment, slab, key::PAGE, kind)).collect();
+            let pages = self.store.get_sorted_once(Family::Index, keys.iter().map(|key| &key[..]));
+            for (page, kind) in pages.into_iter().zip(missing) {
+                self.meet(slab, kind, page?.as_deref(), seen)?;
             }
             return Ok(());
         }
-        let mut cursor = self.store.cursor(Family::Index, false);
+        let mut cursor = self.store.cursor(Family::Index, true);
+        let mut missing = missing.into_iter().peekable();
         let mut entry = cursor.seek(&key::index(self.segment, slab, key::PAGE, 0))?;
         while let Some((key, bytes)) = entry {
             let (segment, of_slab, table, kind) = key::parse_index(key)?;
             if (segment, of_slab, table) != (self.segment, slab, key::PAGE) {
                 break;
             }
-            if kinds.binary_search(&kind).is_ok() {
-                show(kind, bytes)?;
+            while let Some(absent) = missing.next_if(|&asked| asked < kind) {
+                self.meet(slab, absent, None, seen)?;
+            }
+            if missing.next_if_eq(&kind).is_some() {
+                self.meet(slab, kind, Some(bytes), seen)?;
             }
             entry = cursor.advance()?;
         }
-        Ok(())
+        missing.try_for_each(|absent| self.meet(slab, absent, None, seen))
+    }
+
+    /// Remembers a page, or that there is none, and shows it.
+    fn meet(
+        &self,
+        slab: u16,
+        kind: u32,
+        bytes: Option<&[u8]>,
+        seen: &mut dyn FnMut(&Page) -> Result<()>,
+    ) -> Result<()> {
+        let page = bytes.map(Page::decode).transpose().map_err(|error| self.place(error, slab, kind))?.map(Arc::new);
+        self.cache.insert((self.segment, slab, kind), page.clone());
+        page.map_or(Ok(()), |page| seen(&page).map_err(|error| self.place(error, slab, kind)))
+    }
+
+    fn place(&self, error: Error, slab: u16, kind: u32) -> Error {
+        error.at(format!("index page of kind {kind}, slab {slab}, segment {}", self.segment))
     }
 
     /// Appends the places of a slab where an event names `entity`, those under `entity` itself left out.

@@ -18,6 +18,7 @@ use crate::codec::record::{self, Header, LogRow, Manifest};
 use crate::codec::varint::Reader;
 use crate::dictionary::{NameHasher, NameReader, NameWriter, TermLimits, TermWriter, Terms};
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::PageCache;
 use crate::ingest::background;
 use crate::ingest::batch::Answer;
 use crate::ingest::commit::{Committer, Numbers};
@@ -49,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) segment_events: usize,
     pub(crate) block_cache_bytes: usize,
     pub(crate) name_cache_bytes: usize,
+    pub(crate) index_cache_bytes: usize,
     pub(crate) limits: Limits,
 }
 
@@ -143,6 +145,7 @@ impl Engine {
             names: NameReader::new(store.clone(), names.hasher(), settings.name_cache_bytes / 2),
             links: LinkCache::new(LINK_CACHE_BYTES),
             dependents: DependentsCache::new(DEPENDENTS_CACHE_BYTES),
+            pages: PageCache::new(settings.index_cache_bytes),
             customer_type: Text::from(header.customer_type),
             terms: terms.terms(),
             store,

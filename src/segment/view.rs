@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::codec::record::{SealMeta, Totals};
 use crate::dictionary::{NameReader, Terms};
+use crate::index::PageCache;
 use crate::model::Text;
 use crate::segment::active::Active;
 use crate::segment::sealed::Segment;
@@ -20,6 +21,7 @@ pub(crate) struct Lookup {
     pub(crate) names: NameReader,
     pub(crate) links: LinkCache,
     pub(crate) dependents: DependentsCache,
+    pub(crate) pages: PageCache,
     /// The type whose entities root streams.
     pub(crate) customer_type: Text,
 }

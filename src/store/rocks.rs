@@ -84,8 +84,28 @@ impl Store {
         family: Family,
         keys: impl ExactSizeIterator<Item = &'k [u8]>,
     ) -> Vec<Result<Option<Pinned<'_>>>> {
+        self.get_all(family, keys, &ReadOptions::default())
+    }
+
+    /// As [`Store::get_sorted`], leaving the block cache alone.
+    pub(crate) fn get_sorted_once<'k>(
+        &self,
+        family: Family,
+        keys: impl ExactSizeIterator<Item = &'k [u8]>,
+    ) -> Vec<Result<Option<Pinned<'_>>>> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        self.get_all(family, keys, &options)
+    }
+
+    fn get_all<'k>(
+        &self,
+        family: Family,
+        keys: impl ExactSizeIterator<Item = &'k [u8]>,
+        options: &ReadOptions,
+    ) -> Vec<Result<Option<Pinned<'_>>>> {
         self.rocks
-            .batched_multi_get_cf(self.handle(family), keys, true)
+            .batched_multi_get_cf_opt(self.handle(family), keys, true, options)
             .into_iter()
             .map(|value| value.map_err(|cause| failure(cause, family.name())))
             .collect()

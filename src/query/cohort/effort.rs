@@ -2,8 +2,8 @@
 
 use std::mem;
 use std::panic;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -56,7 +56,10 @@ impl Default for Effort {
 
 impl Effort {
     pub(crate) fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1)
+        // Asking the machine reads files.
+        static MACHINE: OnceLock<usize> = OnceLock::new();
+        let machine = || *MACHINE.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
+        self.threads.unwrap_or_else(machine).max(1)
     }
 
     pub(crate) fn budget(&self) -> Budget {
@@ -71,8 +74,16 @@ impl Effort {
         Ok(())
     }
 
+    /// As this one, with no more threads than looking at `events` events in pages is worth.
+    pub(crate) fn for_events(&self, events: u64) -> Effort {
+        /// Looked at in the time in which a few threads could be started.
+        const A_THREAD: u64 = 200_000;
+        let threads = usize::try_from(1 + events / A_THREAD).unwrap_or(usize::MAX);
+        Effort { threads: Some(self.threads().min(threads)), ..self.clone() }
+    }
+
     /// Does tasks 0 to `count` on all threads, each with a state of its own from `begin`, and returns
-    /// those states as `end` leaves them. After a failure no task is begun.
+    /// those states as `end` leaves them; without a task there is none. After a failure no task is begun.
     pub(crate) fn share<S, R: Send>(
         &self,
         count: usize,
@@ -97,6 +108,9 @@ impl Effort {
             }
             Ok(end(state))
         };
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         let threads = self.threads().min(count);
         if threads <= 1 {
             return Ok(vec![run()?]);

@@ -5,12 +5,13 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::codec::raw::{self, RawEvent, RawValue};
+use crate::codec::raw::{self, Layout, RawEvent, RawValue};
 use crate::dictionary::{ShapeEntry, TermTables};
 use crate::error::Result;
 use crate::expr::{Comparison, Predicate, TextTest};
@@ -61,6 +62,19 @@ pub(crate) enum Among {
     Subjects,
     Context,
     Both,
+}
+
+impl Among {
+    /// Their places among the entities of an event, subjects before context.
+    pub(crate) fn places(self, layout: &Layout) -> Range<usize> {
+        let subjects = usize::from(layout.subjects);
+        let entities = subjects + usize::from(layout.context);
+        match self {
+            Among::Subjects => 0..subjects,
+            Among::Context => subjects..entities,
+            Among::Both => 0..entities,
+        }
+    }
 }
 
 /// Which entities are meant.

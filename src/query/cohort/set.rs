@@ -7,7 +7,6 @@ use roaring::RoaringBitmap;
 
 use crate::codec::key;
 use crate::codec::raw::FIRST_OTHER;
-use crate::dictionary::parse_name;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Expr;
 use crate::model::{Entity, Text, Timestamp};
@@ -222,14 +221,26 @@ impl fmt::Debug for Ids {
     }
 }
 
-/// The ids of customers, `numbers` ascending.
+/// The ids of customers, `numbers` ascending. Cost: a look into memory each; those not there are read.
 pub(crate) fn names(snapshot: &Snapshot, numbers: &[u32]) -> Result<Vec<Text>> {
     /// Numbers passed over one by one rather than by a seek.
     const STEPS: u32 = 8;
+    let reader = &snapshot.lookup.names;
+    let mut ids: Vec<Text> = Vec::with_capacity(numbers.len());
+    let mut missing: Vec<usize> = Vec::new();
+    for (place, &number) in numbers.iter().enumerate() {
+        ids.push(reader.remembered(number).unwrap_or_else(|| {
+            missing.push(place);
+            Text::default()
+        }));
+    }
+    if missing.is_empty() {
+        return Ok(ids);
+    }
     snapshot.view.snapshot.with_cursor(Family::Numbers, |cursor| {
-        let mut ids = Vec::with_capacity(numbers.len());
         let mut at: Option<u32> = None;
-        for &number in numbers {
+        for place in missing {
+            let number = numbers[place];
             match at {
                 Some(before) if number - before <= STEPS => {
                     for _ in before..number {
@@ -243,7 +254,7 @@ pub(crate) fn names(snapshot: &Snapshot, numbers: &[u32]) -> Result<Vec<Text>> {
             at = Some(number);
             let entry = cursor.entry()?.filter(|(found, _)| *found == &key::number(number)[..]);
             let (_, name) = entry.ok_or_else(|| Error::corrupt(format!("customer {number} has no name")))?;
-            ids.push(parse_name(name)?.1);
+            ids[place] = reader.remember(number, name)?;
         }
         Ok(ids)
     })

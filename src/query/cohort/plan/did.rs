@@ -13,8 +13,9 @@ use crate::query::cohort::judge::Judge;
 use crate::query::cohort::needs::Looks;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::bounds::Bounds;
-use crate::query::cohort::plan::glance::{Edges, Glance, Known};
-use crate::query::cohort::plan::named::Named;
+use crate::query::cohort::plan::glance::{Glance, Known, blocks};
+use crate::query::cohort::plan::named::{Named, NamedBySlab};
+use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::plan::slab::Slab;
 use crate::segment::NOWHERE;
 
@@ -57,7 +58,7 @@ struct Found {
 }
 
 /// Events of a page looked at in the time in which one customer is read, about.
-const EVENTS_A_READ: u64 = 8_000;
+const EVENTS_A_READ: u64 = 32_000;
 
 impl Planner<'_> {
     /// The customers with enough events.
@@ -79,7 +80,10 @@ impl Planner<'_> {
         if named.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Own::default());
         }
-        let candidates = named.as_ref().map(|named| self.homes_naming(named)).transpose()?;
+        let (candidates, named) = match &named {
+            Some(named) => self.homes_naming(named).map(|(homes, by_slab)| (Some(homes), Some(by_slab)))?,
+            None => (None, None),
+        };
         let in_memory = self.in_memory(asked)?;
         if let Some(candidates) = &candidates
             && candidates.len() * EVENTS_A_READ <= self.sealed_count(asked.judge)
@@ -93,7 +97,7 @@ impl Planner<'_> {
             return Ok(Own { bounds: Bounds { sure: RoaringBitmap::new(), maybe }, others });
         }
         let mut all = Found::default();
-        for part in self.count_slabs(asked, &in_memory, named.as_deref())? {
+        for part in self.count_slabs(asked, &in_memory, named.as_ref())? {
             all.bounds.or(&part.bounds);
             all.others |= part.others;
             all.pages += part.pages;
@@ -107,7 +111,7 @@ impl Planner<'_> {
     }
 
     /// Counts in each slab, on all threads.
-    fn count_slabs(&self, asked: Asked<'_>, in_memory: &InMemory, named: Option<&[u32]>) -> Result<Vec<Found>> {
+    fn count_slabs(&self, asked: Asked<'_>, in_memory: &InMemory, named: Option<&NamedBySlab>) -> Result<Vec<Found>> {
         let kinds = self.kinds_of(asked.judge);
         let mut slabs: Vec<u16> = self.slabs.clone();
         slabs.extend(in_memory.keys().map(|&home| slab_of(home)));
@@ -117,16 +121,16 @@ impl Planner<'_> {
         for (&home, &counts) in in_memory {
             by_slab.entry(slab_of(home)).or_default().push((home, counts));
         }
-        self.effort.share(
+        self.effort_for(asked).share(
             slabs.len(),
-            || (Slab::new(asked.at_least as u16), Slab::new(1), Found::default()),
-            |(counting, meeting, found), task| {
+            || (Slab::new(asked.at_least as u16), Slab::new(1), Sieve::default(), Found::default()),
+            |(counting, meeting, sieve, found), task| {
                 let slab = slabs[task];
                 // Of a component one event is enough to look at it.
                 let of_customers = u32::from(slab) << 16 < FIRST_OTHER;
                 let counts = if of_customers { counting } else { meeting };
                 counts.clear();
-                self.count_slab(asked, slab, (&kinds, named), of_customers, counts, found)?;
+                self.count_slab(asked, slab, (&kinds, named), of_customers, (counts, sieve), found)?;
                 for &(home, Counts { least, most }) in by_slab.get(&slab).into_iter().flatten() {
                     (0..least).for_each(|_| counts.add(home as u16, Known::Yes));
                     (least..most).for_each(|_| counts.add(home as u16, Known::Maybe));
@@ -140,7 +144,7 @@ impl Planner<'_> {
                 }
                 Ok(())
             },
-            |(_, _, found)| found,
+            |(_, _, _, found)| found,
         )
     }
 
@@ -148,18 +152,22 @@ impl Planner<'_> {
         &self,
         asked: Asked<'_>,
         slab: u16,
-        (kinds, named): (&[u32], Option<&[u32]>),
+        (kinds, named): (&[u32], Option<&NamedBySlab>),
         of_customers: bool,
-        counts: &mut Slab,
+        (counts, sieve): (&mut Slab, &mut Sieve),
         found: &mut Found,
     ) -> Result<()> {
         for segment in self.segments_with(slab, &asked.window) {
-            let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
-            let named = named.map(|entities| Named::find(&index, slab, entities)).transpose()?;
-            index.pages(slab, kinds, &mut |_, page, bytes| {
+            let index = self.index(segment)?;
+            let named = match named.map(|by_slab| by_slab.get(&(segment.meta.number, slab))) {
+                Some(None) => continue,
+                Some(named) => named,
+                None => None,
+            };
+            index.pages(slab, kinds, &mut |page| {
                 found.pages += 1;
-                found.bytes += bytes as u64;
-                found.events += self.count_page(asked, page, (&index, named.as_ref()), of_customers, counts)?;
+                found.bytes += page.bytes() as u64;
+                found.events += self.count_page(asked, page, (&index, named), of_customers, (counts, sieve))?;
                 Ok(())
             })?;
         }
@@ -170,43 +178,52 @@ impl Planner<'_> {
     fn count_page(
         &self,
         asked: Asked<'_>,
-        page: &Page<'_>,
+        page: &Page,
         (index, named): (&Index<'_>, Option<&Named>),
         of_customers: bool,
-        counts: &mut Slab,
+        (counts, sieve): (&mut Slab, &mut Sieve),
     ) -> Result<u64> {
         let tables = self.snapshot.lookup.terms.read();
-        let glance = Glance::new(asked.judge, page, &tables);
-        if glance.none {
-            return Ok(0);
-        }
+        let Some(glance) = Glance::new(asked.judge, page, &tables) else { return Ok(0) };
         let one = asked.at_least == 1 || !of_customers;
+        let single = named.and_then(Named::single);
+        let by_name = single.and_then(|(entity, codes)| {
+            glance.by_name(asked.judge, page, entity, &tables).map(|by_name| (by_name, codes))
+        });
         let mut seen = 0;
-        for block in &page.blocks {
-            let Some(edges) = Edges::new(block, index.calendar, asked.window, asked.looks) else { continue };
+        for block in blocks(page, index.calendar, asked.window, asked.looks) {
+            let (_, block, edges) = block?;
             seen += block.len() as u64;
-            let whole = edges.whole(index.calendar);
-            if whole && glance.all && one && named.is_none() {
+            // Another home may have the same event, so that it must not count twice.
+            let once = |class: usize| if one || !glance.has_several(class) { Known::Yes } else { Known::Maybe };
+            if let Some(named) = named {
+                for &(at, home) in sieve.among(&block, named.bits(), named.is_dense())? {
+                    let at = at as usize;
+                    let (class, mut known) = glance.at(&block, at);
+                    if known == Known::Maybe {
+                        let quick = by_name
+                            .as_ref()
+                            .and_then(|(by_name, codes)| by_name.of(&block, at, class, codes[usize::from(home)]));
+                        known = quick.filter(|known| *known != Known::Maybe).unwrap_or_else(|| {
+                            Glance::among(asked.judge, (page, &block, at), class, &named.under(home), &tables)
+                        });
+                    }
+                    if known != Known::No && !edges.whole() {
+                        known = known.min(edges.at(block.tick(at), glance.is_lasting(class), &block, at));
+                    }
+                    if known != Known::No {
+                        counts.add(home, known.min(once(class)));
+                    }
+                }
+            } else if edges.whole() && glance.all && one {
                 block.add_homes(&mut counts.sure)?;
-                continue;
+            } else {
+                for (home, class, known) in sieve.events(&block, &glance, &edges)? {
+                    if known != Known::No {
+                        counts.add(home, known.min(once(class)));
+                    }
+                }
             }
-            block.homes(|at, home| {
-                let (class, mut known) = match named {
-                    None => glance.at(block, at),
-                    Some(named) if !named.has(home) => return,
-                    Some(named) => glance.among(asked.judge, (page, block, at, home), named, &tables),
-                };
-                if !whole && known != Known::No {
-                    known = known.min(edges.at(block.tick(at), glance.is_lasting(class), block, at));
-                }
-                // Another home may have the same event, so that it must not count twice.
-                if known == Known::Yes && !one && glance.has_several(class) {
-                    known = Known::Maybe;
-                }
-                if known != Known::No {
-                    counts.add(home, known);
-                }
-            })?;
         }
         Ok(seen)
     }

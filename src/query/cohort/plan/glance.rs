@@ -1,14 +1,18 @@
 //! What the columns of a page tell of its events: do they satisfy, and are they inside a window.
 
+use std::cell::Cell;
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 use crate::codec::calendar::Calendar;
-use crate::codec::page::{Block, ENTITY_COLUMNS, ENTITY_NONE, ENTITY_OTHER, Page};
+use crate::codec::page::{Block, ENTITY_COLUMNS, ENTITY_OTHER, Head, Page};
 use crate::dictionary::TermTables;
+use crate::error::Result;
 use crate::model::Window;
 use crate::query::cohort::judge::{Among, Judge, Seen};
 use crate::query::cohort::needs::Looks;
-use crate::query::cohort::plan::named::Named;
+use crate::query::cohort::plan::named::Under;
 
 /// What is known of an event without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,31 +33,45 @@ impl Known {
     }
 }
 
+fn told(verdict: u8) -> Known {
+    match verdict {
+        0 => Known::No,
+        2 => Known::Yes,
+        _ => Known::Maybe,
+    }
+}
+
 /// A class whose events must be told apart by their attributes.
 const BY_TEXTS: u8 = 3;
 /// Verdicts by class and texts that are worked out beforehand; beyond, events are read.
 const TABLE_MAX: usize = 1 << 16;
 
+/// One entry a class of a page; most pages have few.
+type ByClass<T> = SmallVec<[T; 16]>;
+
 /// The verdicts of one predicate over one page.
 pub(crate) struct Glance {
-    by_class: Vec<u8>,
+    by_class: ByClass<u8>,
     /// Whether events of the class have an end, whether they have several subjects.
-    pub(crate) lasting: Vec<bool>,
-    pub(crate) several: Vec<bool>,
+    lasting: ByClass<bool>,
+    several: ByClass<bool>,
     /// Columns that decide about some class, with the number of their codes.
     columns: SmallVec<[(usize, usize); 2]>,
     /// By class, then by the codes of those columns.
     by_texts: Vec<u8>,
     codes: usize,
-    /// Whether no event satisfies, whether every one does.
-    pub(crate) none: bool,
+    /// Whether every event satisfies.
     pub(crate) all: bool,
     /// Whether of each event it is known, and none that satisfies has several subjects.
     pub(crate) clear: bool,
 }
 
 impl Glance {
-    pub(crate) fn new(judge: &Judge, page: &Page<'_>, tables: &TermTables) -> Glance {
+    /// `None` when no event of the page satisfies.
+    pub(crate) fn new(judge: &Judge, page: &Page, tables: &TermTables) -> Option<Glance> {
+        if page.classes.iter().all(|class| judge.severities(class.shape) >> class.severity & 1 == 0) {
+            return None;
+        }
         let scope_at = |shape: u32, at: usize| {
             tables.shape(shape).ok().and_then(|entry| entry.attributes.get(at).map(|&(_, scope)| scope))
         };
@@ -75,28 +93,31 @@ impl Glance {
             codes = 1;
         }
         let mut glance = Glance {
-            by_class: Vec::with_capacity(page.classes.len()),
-            lasting: Vec::with_capacity(page.classes.len()),
-            several: Vec::with_capacity(page.classes.len()),
+            by_class: SmallVec::new(),
+            lasting: SmallVec::new(),
+            several: SmallVec::new(),
             by_texts: Vec::new(),
             columns,
             codes,
-            none: true,
             all: true,
             clear: true,
         };
+        let mut none = true;
         for class in &page.classes {
             let layout = tables.shape(class.shape).map(|entry| entry.shape.layout).ok();
             // Of a class that is not known anything may be true.
+            let several = layout.is_none_or(|layout| layout.subjects > 1);
             glance.lasting.push(layout.is_none_or(|layout| layout.has_end));
-            glance.several.push(layout.is_none_or(|layout| layout.subjects > 1));
-            let verdict = Known::of(judge.glance(class.shape, &Seen::severity(class.severity))) as u8;
-            let by_texts = verdict == Known::Maybe as u8 && !glance.columns.is_empty();
-            glance.by_class.push(if by_texts { BY_TEXTS } else { verdict });
-            glance.none &= verdict == Known::No as u8;
-            glance.all &= verdict == Known::Yes as u8;
-            let several = glance.several.last() == Some(&true);
-            glance.clear &= verdict == Known::No as u8 || verdict == Known::Yes as u8 && !several;
+            glance.several.push(several);
+            let verdict = Known::of(judge.glance(class.shape, &Seen::severity(class.severity)));
+            let by_texts = verdict == Known::Maybe && !glance.columns.is_empty();
+            glance.by_class.push(if by_texts { BY_TEXTS } else { verdict as u8 });
+            none &= verdict == Known::No;
+            glance.all &= verdict == Known::Yes;
+            glance.clear &= verdict == Known::No || verdict == Known::Yes && !several;
+        }
+        if none {
+            return None;
         }
         if glance.by_class.contains(&BY_TEXTS) {
             for class in &page.classes {
@@ -118,7 +139,7 @@ impl Glance {
                 }
             }
         }
-        glance
+        Some(glance)
     }
 
     /// The class of the event at `at`, and whether it satisfies.
@@ -138,29 +159,40 @@ impl Glance {
             // Damage that `check` tells of; here the event is read.
             None => Known::Maybe as u8,
         };
-        let known = match verdict {
-            0 => Known::No,
-            2 => Known::Yes,
-            _ => Known::Maybe,
-        };
-        (class, known)
+        (class, told(verdict))
     }
 
-    /// As [`Glance::at`] for an event under a home where some of the entities of a question are named:
-    /// its entities tell more.
+    /// What is known of all events of a block, whose classes are given.
+    pub(crate) fn judge(&self, block: &Block<'_>, classes: &[u16], known: &mut Vec<Known>) {
+        known.clear();
+        if self.all {
+            known.resize(classes.len(), Known::Yes);
+        } else if self.by_texts.is_empty() {
+            // Of a class that is not there anything may be true: damage that `check` tells of.
+            let of = |class: usize| self.by_class.get(class).map_or(Known::Maybe, |&verdict| told(verdict));
+            if self.by_class.len() > 256 {
+                known.extend(classes.iter().map(|&class| of(usize::from(class))));
+            } else {
+                let table: [Known; 256] = std::array::from_fn(of);
+                known.extend(classes.iter().map(|&class| table[usize::from(class as u8)]));
+            }
+        } else {
+            known.extend((0..classes.len()).map(|at| self.at(block, at).1));
+        }
+    }
+
+    /// What is known of an event of this class under a home where some of the entities of a question are
+    /// named, its entities looked at.
     pub(crate) fn among(
-        &self,
         judge: &Judge,
-        (page, block, at, home): (&Page<'_>, &Block<'_>, usize, u16),
-        named: &Named,
+        (page, block, at): (&Page, &Block<'_>, usize),
+        class: usize,
+        under: &Under<'_>,
         tables: &TermTables,
-    ) -> (usize, Known) {
-        let (class, known) = self.at(block, at);
-        let Some(of_class) = page.classes.get(class).filter(|_| known == Known::Maybe) else { return (class, known) };
-        let Ok(entry) = tables.shape(of_class.shape) else { return (class, known) };
+    ) -> Known {
+        let Some(of_class) = page.classes.get(class) else { return Known::Maybe };
+        let Ok(entry) = tables.shape(of_class.shape) else { return Known::Maybe };
         let layout = entry.shape.layout;
-        let subjects = usize::from(layout.subjects);
-        let entities = subjects + usize::from(layout.context);
         let term = |place: usize| {
             let scope = entry.attributes.get(place)?.1;
             let column = page.attributes.iter().position(|attribute| attribute.scope == scope)?;
@@ -168,37 +200,47 @@ impl Glance {
             page.attributes[column].texts.get(code.checked_sub(1)?).copied()
         };
         let names = |among: Among, wanted: &[u32]| {
-            let places = match among {
-                Among::Subjects => 0..subjects,
-                Among::Context => subjects..entities,
-                Among::Both => 0..entities,
-            };
-            let mut told = true;
-            for place in places {
-                if place >= ENTITY_COLUMNS {
-                    told = false;
-                    break;
-                }
-                match block.entity(place, at) {
-                    ENTITY_NONE => {}
-                    ENTITY_OTHER => told = false,
-                    code if named.is_one(home, code, wanted) => return Some(true),
-                    _ => {}
-                }
-            }
-            told.then_some(false)
+            let places = among.places(&layout);
+            // Of an event with more entities than columns, the rest is not told.
+            let shown = places.start.min(ENTITY_COLUMNS)..places.end.min(ENTITY_COLUMNS);
+            let names = under.names(wanted, shown.map(|place| block.entity(place, at)));
+            names.filter(|names| *names || places.end <= ENTITY_COLUMNS)
         };
         let seen = Seen { severity: of_class.severity, term: &term, names: &names };
-        (class, Known::of(judge.glance(of_class.shape, &seen)))
+        Known::of(judge.glance(of_class.shape, &seen))
     }
 
-    /// What the class alone tells, where it does.
-    pub(crate) fn of_class(&self, class: usize) -> Option<bool> {
-        match self.by_class.get(class) {
-            Some(0) => Some(false),
-            Some(2) => Some(true),
-            _ => None,
+    /// What is known of events that name `entity`, and of others. `None` when the predicate asks for more
+    /// entities than that one, or for it in several places.
+    pub(crate) fn by_name(&self, judge: &Judge, page: &Page, entity: u32, tables: &TermTables) -> Option<ByName> {
+        let mut by_name = ByName::default();
+        for (at, class) in page.classes.iter().enumerate() {
+            let asked: Cell<Option<Among>> = Cell::new(None);
+            let one_way = Cell::new(true);
+            let verdict = |named: bool| {
+                let names = |among: Among, wanted: &[u32]| {
+                    let before = asked.replace(Some(among));
+                    one_way.set(one_way.get() && wanted == [entity] && before.is_none_or(|before| before == among));
+                    Some(named)
+                };
+                Known::of(judge.glance(class.shape, &Seen { names: &names, ..Seen::severity(class.severity) }))
+            };
+            by_name.verdicts.push((verdict(true), verdict(false)));
+            if !one_way.get() {
+                return None;
+            }
+            let places = match (asked.get(), tables.shape(class.shape)) {
+                (None, _) => 0..0,
+                (Some(among), Ok(entry)) => among.places(&entry.shape.layout),
+                (Some(_), Err(_)) => return None,
+            };
+            let settled = matches!(self.by_class.get(at), Some(0 | 2));
+            if places.end > ENTITY_COLUMNS && !settled {
+                return None;
+            }
+            by_name.places.push(places);
         }
+        Some(by_name)
     }
 
     pub(crate) fn is_lasting(&self, class: usize) -> bool {
@@ -210,11 +252,51 @@ impl Glance {
     }
 }
 
+/// The blocks of a page that may have events inside a window, each with what the window cuts of it.
+pub(crate) fn blocks(
+    page: &Page,
+    calendar: Calendar,
+    window: Window,
+    looks: Looks,
+) -> impl Iterator<Item = Result<(&Head, Block<'_>, Edges)>> {
+    let heads = page.heads();
+    let (from, to) = (window.from.as_nanos(), window.to.as_nanos());
+    // What began in an earlier block may still last.
+    let begins = if page.is_lasting() && looks == Looks::Presence { i64::MIN } else { calendar.place(from).0 };
+    let first = heads.partition_point(|head| head.number < begins);
+    let within = heads[first..].iter().take_while(move |head| head.number <= calendar.place(to).0);
+    within.filter_map(move |head| {
+        let edges = Edges::new(head, calendar, window, looks)?;
+        Some(page.block(head).map(|block| (head, block, edges)))
+    })
+}
+
+/// What the events of each class of a page are if they name a certain entity, and if not.
+#[derive(Default)]
+pub(crate) struct ByName {
+    verdicts: ByClass<(Known, Known)>,
+    places: ByClass<Range<usize>>,
+}
+
+impl ByName {
+    /// What is known of the event at `at` under a home where `code` stands for the entity; `None` when it
+    /// may stand for others too.
+    #[inline]
+    pub(crate) fn of(&self, block: &Block<'_>, at: usize, class: usize, code: u8) -> Option<Known> {
+        let (named, not) = *self.verdicts.get(class)?;
+        if !self.places.get(class)?.clone().any(|place| block.entity(place, at) == code) {
+            return Some(not);
+        }
+        (code != ENTITY_OTHER).then_some(named)
+    }
+}
+
 /// A window held against the ticks of one block. Ticks from `sure_from` up to `sure_to` lie inside,
 /// those below `from` or at and above `to` outside; in between, an event must be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Edges {
-    calendar: Calendar,
+    /// Ticks of a block.
+    ticks: u32,
     start: i128,
     tick: i128,
     window_from: i128,
@@ -228,12 +310,12 @@ pub(crate) struct Edges {
 
 impl Edges {
     /// `None` when no event of the block can be inside.
-    pub(crate) fn new(block: &Block<'_>, calendar: Calendar, window: Window, looks: Looks) -> Option<Edges> {
+    fn new(head: &Head, calendar: Calendar, window: Window, looks: Looks) -> Option<Edges> {
         let (length, tick) = (i128::from(calendar.block), i128::from(calendar.tick));
-        let start = i128::from(block.number) * length;
+        let start = i128::from(head.number) * length;
         let (from, to) = (i128::from(window.from.as_nanos()), i128::from(window.to.as_nanos()));
         let presence = looks == Looks::Presence;
-        let reaches = presence && block.until > 0 && start + i128::from(block.until) * tick > from;
+        let reaches = presence && head.until > 0 && start + i128::from(head.until) * tick > from;
         if from >= to || start >= to || start + length <= from && !reaches {
             return None;
         }
@@ -243,7 +325,7 @@ impl Edges {
             ticks as u32
         };
         Some(Edges {
-            calendar,
+            ticks: (length / tick) as u32,
             start,
             tick,
             window_from: from,
@@ -255,13 +337,31 @@ impl Edges {
         })
     }
 
-    pub(crate) fn calendar(&self) -> Calendar {
-        self.calendar
+    /// Whether every event of the block lies inside.
+    pub(crate) fn whole(&self) -> bool {
+        self.sure_from == 0 && self.sure_to == self.ticks
     }
 
-    /// Whether every event of the block that is no lasting one lies inside, and lasting ones too.
-    pub(crate) fn whole(&self, calendar: Calendar) -> bool {
-        self.sure_from == 0 && i128::from(self.sure_to) * self.tick == i128::from(calendar.block)
+    /// Lowers what is `known` of the events of the block to what the window lets through.
+    pub(crate) fn cut(&self, block: &Block<'_>, glance: &Glance, classes: &[u16], known: &mut [Known]) {
+        if self.presence && block.has_lengths() {
+            for (at, (known, &class)) in known.iter_mut().zip(classes).enumerate() {
+                *known = (*known).min(self.at(block.tick(at), glance.is_lasting(usize::from(class)), block, at));
+            }
+            return;
+        }
+        let (from, to) = (self.from, self.to);
+        for (known, tick) in known.iter_mut().zip(block.ticks()) {
+            let tick = u32::from(tick);
+            *known = if tick >= from && tick < to { *known } else { Known::No };
+        }
+        if (from, to) != (self.sure_from, self.sure_to) {
+            let (from, to) = (self.sure_from, self.sure_to);
+            for (known, tick) in known.iter_mut().zip(block.ticks()) {
+                let tick = u32::from(tick);
+                *known = if tick >= from && tick < to { *known } else { (*known).min(Known::Maybe) };
+            }
+        }
     }
 
     #[inline]

@@ -15,6 +15,7 @@ mod named;
 mod over_time;
 mod scores;
 mod seq;
+mod sieve;
 mod slab;
 mod spread;
 mod survey;
@@ -45,7 +46,7 @@ use crate::segment::{NOWHERE, Segment};
 use crate::topology::Dependents;
 use bounds::Bounds;
 use did::Asked;
-use named::Named;
+use named::{Named, NamedBySlab};
 pub(crate) use scores::Scored;
 
 /// Those who are certainly in the set of `question`, and those who must be read to know.
@@ -211,6 +212,20 @@ impl Planner<'_> {
         kinds
     }
 
+    /// The threads that are worth while for looking at the sealed events asked for.
+    fn effort_for(&self, asked: Asked<'_>) -> Effort {
+        let window = asked.window.interval();
+        let share = self.snapshot.view.segments.iter().map(|segment| {
+            let span = segment.meta.until.saturating_sub(segment.meta.first).max(1);
+            let from = window.from.as_nanos().max(segment.meta.first);
+            let inside = window.to.as_nanos().min(segment.meta.until).saturating_sub(from).max(0);
+            (inside as f64 / span as f64) * segment.meta.rows as f64
+        });
+        let rows: u64 = self.snapshot.view.segments.iter().map(|segment| segment.meta.rows).sum();
+        let share = share.sum::<f64>() / rows.max(1) as f64;
+        self.effort.for_events((self.sealed_count(asked.judge) as f64 * share) as u64)
+    }
+
     /// Sealed events of the shapes that may satisfy, about.
     fn sealed_count(&self, judge: &Judge) -> u64 {
         let shapes = self.snapshot.view.totals.shapes.iter().zip(0u32..);
@@ -223,19 +238,40 @@ impl Planner<'_> {
         segments.filter(move |segment| segment.overlaps(&during) && segment.has_slab(slab))
     }
 
-    /// The homes in segments that have an event naming one of `entities`.
-    fn homes_naming(&self, entities: &[u32]) -> Result<RoaringBitmap> {
-        let mut found = RoaringBitmap::new();
-        for segment in self.snapshot.view.segments.iter() {
-            let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
-            for slab in segment.slabs() {
-                self.effort.go_on()?;
-                let named = Named::find(&index, slab, entities)?;
-                found |= slab::set(u32::from(slab) << 16, named.bits()) & &segment.homes;
-            }
+    fn index(&self, segment: &Segment) -> Result<Index<'_>> {
+        Index::open(&self.snapshot.lookup.store, &self.snapshot.lookup.pages, &segment.meta)
+    }
+
+    /// The homes in segments that have an event naming one of `entities`, and where.
+    fn homes_naming(&self, entities: &[u32]) -> Result<(RoaringBitmap, NamedBySlab)> {
+        let places: Vec<(&Segment, u16)> = self
+            .snapshot
+            .view
+            .segments
+            .iter()
+            .flat_map(|segment| segment.slabs().map(move |slab| (&**segment, slab)))
+            .collect();
+        let parts = self.effort.share(
+            places.len(),
+            || (RoaringBitmap::new(), Vec::new()),
+            |(homes, found), task| {
+                let (segment, slab) = places[task];
+                let named = Named::find(&self.index(segment)?, slab, entities)?;
+                *homes |= slab::set(u32::from(slab) << 16, named.bits()) & &segment.homes;
+                if named.bits().iter().any(|&word| word != 0) {
+                    found.push(((segment.meta.number, slab), named));
+                }
+                Ok(())
+            },
+            |part| part,
+        )?;
+        let (mut homes, mut by_slab) = (RoaringBitmap::new(), NamedBySlab::default());
+        for (some, found) in parts {
+            homes |= some;
+            by_slab.extend(found);
         }
-        found.remove(NOWHERE);
-        Ok(found)
+        homes.remove(NOWHERE);
+        Ok((homes, by_slab))
     }
 
     /// Calls `seen` with home and event of each entry in memory that is what is asked for.

@@ -1,7 +1,10 @@
 //! Where in one slab of one segment the entities of a question are named.
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 use crate::codec::book::Place;
-use crate::codec::page::{ENTITY_FIRST, ENTITY_HOME, HOME_WORDS};
+use crate::codec::page::{ENTITY_FIRST, ENTITY_HOME, ENTITY_NONE, ENTITY_OTHER, HOME_WORDS, PAGE_HOMES};
 use crate::error::Result;
 use crate::index::{Index, slab_of};
 
@@ -12,6 +15,53 @@ pub(crate) struct Named {
     bits: Box<[u64; HOME_WORDS]>,
     /// By home.
     places: Vec<Place>,
+    /// For each word of bits where the places of its homes begin.
+    starts: Box<[u32; HOME_WORDS]>,
+    /// Those that were looked up, ascending.
+    entities: Vec<u32>,
+    /// Of a single one, the code by which pages tell it under each home; 0 where it is not named.
+    codes: Option<Box<[u8; PAGE_HOMES]>>,
+}
+
+/// By segment and slab.
+pub(crate) type NamedBySlab = HashMap<(u32, u16), Named, FixedState>;
+
+/// Which of the entities looked up are named under one home.
+pub(crate) struct Under<'a> {
+    home: u32,
+    places: &'a [Place],
+    entities: &'a [u32],
+}
+
+impl Under<'_> {
+    /// Whether one of `wanted` (ascending) stands behind some of the `codes` of an event of the home;
+    /// `None` when that is not told.
+    pub(crate) fn names(&self, wanted: &[u32], codes: impl Iterator<Item = u8>) -> Option<bool> {
+        let known = |entity: &u32| *entity == self.home || self.entities.binary_search(entity).is_ok();
+        let mut told = wanted.iter().all(known);
+        for code in codes {
+            match code {
+                ENTITY_NONE => {}
+                ENTITY_HOME if wanted.binary_search(&self.home).is_ok() => return Some(true),
+                ENTITY_HOME => {}
+                code => {
+                    let same = self.places.iter().filter(|place| code_of(place.rank) == code);
+                    if same.map(|place| place.entity).any(|entity| wanted.binary_search(&entity).is_ok()) {
+                        if code != ENTITY_OTHER {
+                            return Some(true);
+                        }
+                        told = false;
+                    }
+                }
+            }
+        }
+        told.then_some(false)
+    }
+}
+
+/// The code by which pages tell an entity of this rank.
+fn code_of(rank: u8) -> u8 {
+    rank.saturating_add(ENTITY_FIRST)
 }
 
 impl Named {
@@ -24,27 +74,43 @@ impl Named {
         places.sort_unstable_by_key(|place| place.home);
         let mut bits = Box::new([0; HOME_WORDS]);
         let own = entities.iter().filter(|&&entity| slab_of(entity) == slab).map(|&entity| entity as u16);
-        for home in places.iter().map(|place| place.home).chain(own) {
+        for home in places.iter().map(|place| place.home).chain(own.clone()) {
             bits[usize::from(home) / 64] |= 1 << (home % 64);
         }
-        Ok(Named { first: u32::from(slab) << 16, bits, places })
-    }
-
-    /// Whether events under the home may name one.
-    #[inline]
-    pub(crate) fn has(&self, home: u16) -> bool {
-        self.bits[usize::from(home) / 64] >> (home % 64) & 1 != 0
-    }
-
-    /// Whether `code` of an event under `home` stands for one of `wanted` (ascending).
-    pub(crate) fn is_one(&self, home: u16, code: u8, wanted: &[u32]) -> bool {
-        if code == ENTITY_HOME {
-            return wanted.binary_search(&(self.first | u32::from(home))).is_ok();
+        let mut starts = Box::new([0; HOME_WORDS]);
+        let mut at = 0;
+        for (word, start) in starts.iter_mut().enumerate() {
+            at += places[at..].iter().take_while(|place| usize::from(place.home) / 64 < word).count();
+            *start = at as u32;
         }
-        let from = self.places.partition_point(|place| place.home < home);
-        let here = self.places[from..].iter().take_while(|place| place.home == home);
-        let rank = code.wrapping_sub(ENTITY_FIRST);
-        here.filter(|place| place.rank == rank).any(|place| wanted.binary_search(&place.entity).is_ok())
+        let mut entities = entities.to_vec();
+        entities.sort_unstable();
+        let codes = (entities.len() == 1).then(|| {
+            let mut codes = Box::new([0; PAGE_HOMES]);
+            own.for_each(|home| codes[usize::from(home)] = ENTITY_HOME);
+            places.iter().for_each(|place| codes[usize::from(place.home)] = code_of(place.rank));
+            codes
+        });
+        Ok(Named { codes, first: u32::from(slab) << 16, bits, places, starts, entities })
+    }
+
+    /// The only entity looked up, and the code by which pages tell it under each home that names it.
+    pub(crate) fn single(&self) -> Option<(u32, &[u8; PAGE_HOMES])> {
+        self.codes.as_ref().map(|codes| (self.entities[0], &**codes))
+    }
+
+    /// Whether so many homes name one that looking for them is no quicker than looking at all.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.places.len() > PAGE_HOMES / 64
+    }
+
+    /// What is named under a home.
+    pub(crate) fn under(&self, home: u16) -> Under<'_> {
+        let near = &self.places[self.starts[usize::from(home) / 64] as usize..];
+        let from = near.iter().take_while(|place| place.home < home).count();
+        let count = near[from..].iter().take_while(|place| place.home == home).count();
+        let places = &near[from..from + count];
+        Under { home: self.first | u32::from(home), places, entities: &self.entities }
     }
 
     /// The homes as bits.

@@ -5,16 +5,17 @@ use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
 
 use crate::codec::calendar::Calendar;
-use crate::codec::page::HOME_WORDS;
+use crate::codec::page::{Block, HOME_WORDS};
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::error::Result;
-use crate::index::{Index, slab_of};
+use crate::index::slab_of;
 use crate::query::cohort::bucket::Buckets;
 use crate::query::cohort::effort::Budget;
 use crate::query::cohort::person::Person;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
-use crate::query::cohort::plan::glance::{Edges, Glance, Known};
+use crate::query::cohort::plan::glance::{Edges, Glance, Known, blocks};
+use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::plan::survey::{Cut, Survey};
 use crate::query::cohort::question::Sequence;
 use crate::query::cohort::tally::Count;
@@ -39,8 +40,11 @@ struct Read {
     extra: Extra,
 }
 
+/// A set of homes of one slab.
+type Homes = Box<[u64; HOME_WORDS]>;
+
 /// Sets of homes of one slab by bucket.
-type Sets = HashMap<i64, Box<[u64; HOME_WORDS]>, FixedState>;
+type Sets = HashMap<i64, Homes, FixedState>;
 
 impl Planner<'_> {
     /// Counts by bucket; `None` when too much would have to be read.
@@ -157,100 +161,41 @@ impl Planner<'_> {
         let shared = self.shared_blocks(buckets)?;
         let told_alone =
             |block: i64| kinds.len() == 1 && shared.as_ref().is_some_and(|shared| !shared.contains(&block));
-        let parts = self.effort.share(
+        let parts = self.effort_for(asked).share(
             slabs.len(),
-            || (buckets.clone(), Counts::default()),
-            |(buckets, counts), task| {
+            || Counting::new(buckets),
+            |counting, task| {
                 let slab = slabs[task];
                 let first = u32::from(slab) << 16;
-                let bits = |set: &RoaringBitmap| {
-                    let mut bits = Box::new([0u64; HOME_WORDS]);
-                    for home in set.range(first..=first | 0xffff) {
-                        bits[(home as usize & 0xffff) / 64] |= 1 << (home % 64);
-                    }
-                    bits
-                };
-                let (unclear, doubted) = (bits(unclear), bits(&self.doubted));
-                let has = |bits: &[u64; HOME_WORDS], home: u16| bits[usize::from(home) / 64] >> (home % 64) & 1 != 0;
-                let some = |bits: &[u64; HOME_WORDS]| bits.iter().any(|&word| word != 0);
-                let (some_unclear, some_doubted) = (some(&unclear), some(&doubted));
-                // Buckets whose customers are not told by one block alone are kept as sets.
-                let mut sets = Sets::default();
+                let left_out = LeftOut { unclear: bits(unclear, first), doubted: bits(&self.doubted, first) };
                 for (&bucket, customers) in extra {
-                    if customers.range(first..=first | 0xffff).next().is_some() {
-                        sets.insert(bucket, bits(customers));
+                    if let Some(customers) = bits(customers, first) {
+                        counting.sets.insert(bucket, customers);
                     }
                 }
-                self.each_block(slab, &kinds, asked, buckets, &mut |block, glance, edges, cut| {
-                    let whole = edges.whole(edges.calendar());
-                    let mut events = vec![0u64; cut.parts.len()];
-                    let mut customers = vec![0u64; cut.parts.len()];
-                    let mut last = vec![u32::MAX; cut.parts.len()];
-                    let alone = told_alone(block.number);
-                    let empty = || if alone { None } else { Some(Box::new([0; HOME_WORDS])) };
-                    let mut of_part: Vec<Option<Box<[u64; HOME_WORDS]>>> =
-                        cut.parts.iter().map(|part| sets.remove(&part.1).or_else(empty)).collect();
-                    let simple = whole && glance.all && glance.clear && !some_unclear && !some_doubted;
-                    if simple && alone && cut.parts.len() == 1 && of_part[0].is_none() {
-                        events[0] = block.len() as u64;
-                        customers[0] = block.count_homes()?;
-                    } else {
-                        block.homes(|at, home| {
-                            let tick = block.tick(at);
-                            let mut whose = true;
-                            let mut once = true;
-                            if !simple {
-                                let (class, mut known) = glance.at(block, at);
-                                if known != Known::Yes || some_unclear && has(&unclear, home) {
-                                    return;
-                                }
-                                if !whole {
-                                    known = known.min(edges.at(tick, glance.is_lasting(class), block, at));
-                                }
-                                if known != Known::Yes {
-                                    return;
-                                }
-                                once = !glance.has_several(class);
-                                whose = !(some_doubted && has(&doubted, home));
-                            }
-                            let part = cut.part(tick).min(events.len() - 1);
-                            events[part] += u64::from(once);
-                            if !whose {
-                                return;
-                            }
-                            match &mut of_part[part] {
-                                Some(set) => set[usize::from(home) / 64] |= 1 << (home % 64),
-                                None if last[part] != u32::from(home) => {
-                                    last[part] = u32::from(home);
-                                    customers[part] += 1;
-                                }
-                                None => {}
-                            }
-                        })?;
-                    }
-                    for (at, &(_, bucket)) in cut.parts.iter().enumerate() {
-                        if let Some(set) = of_part[at].take() {
-                            sets.insert(bucket, set);
+                for segment in self.segments_with(slab, &asked.window) {
+                    let index = self.index(segment)?;
+                    index.pages(slab, &kinds, &mut |page| {
+                        let glance = Glance::new(asked.judge, page, &self.snapshot.lookup.terms.read());
+                        let Some(glance) = glance else { return Ok(()) };
+                        for found in blocks(page, index.calendar, asked.window, asked.looks) {
+                            let (head, block, edges) = found?;
+                            let alone = told_alone(head.number);
+                            let place = (index.calendar, head.number, alone);
+                            counting.block(place, (&block, &glance, &edges), &left_out)?;
                         }
-                        let count = counts.entry(bucket).or_default();
-                        count.events += events[at];
-                        count.customers += customers[at];
-                    }
-                    Ok(())
-                })?;
-                for (bucket, set) in sets {
-                    let customers: u64 = set.iter().map(|word| u64::from(word.count_ones())).sum();
-                    counts.entry(bucket).or_default().customers += customers;
+                        Ok(())
+                    })?;
                 }
+                counting.close_sets();
                 Ok(())
             },
-            |(_, counts)| counts,
+            Counting::into_counts,
         )?;
-        let mut all = Counts::default();
-        for (bucket, count) in parts.into_iter().flatten() {
-            let known = all.entry(bucket).or_default();
-            known.events += count.events;
-            known.customers += count.customers;
+        let mut parts = parts.into_iter();
+        let mut all = parts.next().unwrap_or_default();
+        for (bucket, count) in parts.flatten() {
+            add(&mut all, bucket, count);
         }
         Ok(all)
     }
@@ -282,32 +227,144 @@ impl Planner<'_> {
         }
         Ok(Some(shared))
     }
+}
 
-    /// Calls `seen` with each block of a slab that may have events asked for.
-    fn each_block(
-        &self,
-        slab: u16,
-        kinds: &[u32],
-        asked: Asked<'_>,
-        buckets: &mut Buckets,
-        seen: &mut dyn FnMut(&crate::codec::page::Block<'_>, &Glance, &Edges, &Cut) -> Result<()>,
+fn add(counts: &mut Counts, bucket: i64, count: Count) {
+    let known = counts.entry(bucket).or_default();
+    known.events += count.events;
+    known.customers += count.customers;
+}
+
+/// The numbers from `first` up to the end of its slab, as bits; `None` when there are none.
+fn bits(set: &RoaringBitmap, first: u32) -> Option<Homes> {
+    let mut range = set.range(first..=first | 0xffff).peekable();
+    range.peek()?;
+    let mut bits = Box::new([0u64; HOME_WORDS]);
+    range.for_each(|home| bits[(home as usize & 0xffff) / 64] |= 1 << (home % 64));
+    Some(bits)
+}
+
+fn has(bits: Option<&Homes>, home: u16) -> bool {
+    bits.is_some_and(|bits| bits[usize::from(home) / 64] >> (home % 64) & 1 != 0)
+}
+
+/// Homes of one slab that are counted elsewhere: with their events, or as customers only.
+struct LeftOut {
+    unclear: Option<Homes>,
+    doubted: Option<Homes>,
+}
+
+/// What one thread counts.
+struct Counting {
+    buckets: Buckets,
+    sieve: Sieve,
+    /// How each block is cut, and the counts of its parts: by length of blocks and number.
+    cuts: HashMap<(i64, i64), (Cut, Vec<Count>), FixedState>,
+    /// Customers of the slab by bucket, where a bucket is not told by one block alone.
+    sets: Sets,
+    counts: Counts,
+    /// Of the block at hand: the last home counted in each part, and the set of each part.
+    last: Vec<u32>,
+    of_part: Vec<Option<Homes>>,
+}
+
+impl Counting {
+    fn new(buckets: &Buckets) -> Counting {
+        Counting {
+            buckets: buckets.clone(),
+            sieve: Sieve::default(),
+            cuts: HashMap::default(),
+            sets: Sets::default(),
+            counts: Counts::default(),
+            last: Vec::new(),
+            of_part: Vec::new(),
+        }
+    }
+
+    /// Counts one block. It is `alone` when no other has events of its buckets in this slab.
+    fn block(
+        &mut self,
+        (calendar, number, alone): (Calendar, i64, bool),
+        (block, glance, edges): (&Block<'_>, &Glance, &Edges),
+        left_out: &LeftOut,
     ) -> Result<()> {
-        for segment in self.segments_with(slab, &asked.window) {
-            let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
-            index.pages(slab, kinds, &mut |_, page, _| {
-                let glance = Glance::new(asked.judge, page, &self.snapshot.lookup.terms.read());
-                if glance.none {
-                    return Ok(());
+        let (cut, counts) = self.cuts.entry((calendar.block, number)).or_insert_with(|| {
+            let cut = Cut::new(number, calendar, Some(&mut self.buckets));
+            let counts = vec![Count::default(); cut.parts.len()];
+            (cut, counts)
+        });
+        let sets = &mut self.sets;
+        self.of_part.clear();
+        if !alone || !sets.is_empty() {
+            let empty = || if alone { None } else { Some(Box::new([0; HOME_WORDS])) };
+            self.of_part.extend(cut.parts.iter().map(|part| sets.remove(&part.1).or_else(empty)));
+        }
+        let told = left_out.unclear.is_none() && left_out.doubted.is_none();
+        let all = told && edges.whole() && glance.all && glance.clear;
+        let no_sets = self.of_part.iter().all(Option::is_none);
+        if let ([count], true) = (&mut counts[..], all) {
+            count.events += block.len() as u64;
+            match self.of_part.first_mut() {
+                Some(Some(set)) => block.add_homes(set)?,
+                _ => count.customers += block.count_homes(),
+            }
+        } else {
+            self.last.clear();
+            self.last.resize(counts.len(), u32::MAX);
+            let most = counts.len() - 1;
+            if all && no_sets {
+                for (&home, tick) in self.sieve.homes(block)?.iter().zip(block.ticks()) {
+                    let part = cut.part(tick).min(most);
+                    counts[part].events += 1;
+                    counts[part].customers += u64::from(self.last[part] != u32::from(home));
+                    self.last[part] = u32::from(home);
                 }
-                for block in &page.blocks {
-                    let Some(edges) = Edges::new(block, index.calendar, asked.window, asked.looks) else { continue };
-                    let cut = Cut::new(block.number, index.calendar, Some(buckets));
-                    seen(block, &glance, &edges, &cut)?;
+            } else {
+                for ((home, class, known), tick) in self.sieve.events(block, glance, edges)?.zip(block.ticks()) {
+                    if known != Known::Yes || has(left_out.unclear.as_ref(), home) {
+                        continue;
+                    }
+                    let part = cut.part(tick).min(most);
+                    counts[part].events += u64::from(!glance.has_several(class));
+                    if has(left_out.doubted.as_ref(), home) {
+                        continue;
+                    }
+                    match self.of_part.get_mut(part) {
+                        Some(Some(set)) => set[usize::from(home) / 64] |= 1 << (home % 64),
+                        _ => {
+                            counts[part].customers += u64::from(self.last[part] != u32::from(home));
+                            self.last[part] = u32::from(home);
+                        }
+                    }
                 }
-                Ok(())
-            })?;
+            }
+        }
+        for (part, set) in cut.parts.iter().zip(&mut self.of_part) {
+            if let Some(set) = set.take() {
+                sets.insert(part.1, set);
+            }
         }
         Ok(())
+    }
+
+    /// Counts the customers in the sets of a slab.
+    fn close_sets(&mut self) {
+        for (bucket, set) in self.sets.drain() {
+            // Most sets of a short bucket are nearly empty.
+            let some = set.chunks_exact(8).filter(|eight| eight.iter().fold(0, |any, word| any | word) != 0);
+            let customers = some.flatten().map(|word| u64::from(word.count_ones())).sum();
+            add(&mut self.counts, bucket, Count { events: 0, customers });
+        }
+    }
+
+    fn into_counts(mut self) -> Counts {
+        self.counts.reserve(self.cuts.values().map(|(_, counts)| counts.len()).sum());
+        for (cut, counts) in self.cuts.into_values() {
+            for (part, count) in cut.parts.iter().zip(counts) {
+                add(&mut self.counts, part.1, count);
+            }
+        }
+        self.counts
     }
 }
 

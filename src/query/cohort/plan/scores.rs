@@ -5,15 +5,16 @@ use std::cmp::Reverse;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::codec::page::PAGE_HOMES;
+use crate::codec::page::{Class, PAGE_HOMES};
 use crate::codec::raw::FIRST_OTHER;
 use crate::error::Result;
-use crate::index::{Index, slab_of};
+use crate::index::slab_of;
 use crate::query::cohort::effort::Budget;
 use crate::query::cohort::person::Person;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
-use crate::query::cohort::plan::glance::{Edges, Glance, Known};
+use crate::query::cohort::plan::glance::{Glance, Known, blocks};
+use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::question::Sequence;
 use crate::query::cohort::top::Score;
 use crate::query::item::lasts;
@@ -27,6 +28,72 @@ type Sum = (u64, u64);
 
 /// Homes and streams that are read one by one, at most.
 const READ_MAX: u64 = 1 << 16;
+
+/// Sums of the homes of one slab; reused from slab to slab.
+struct Sums {
+    /// Score and events in one word each, to add them at once and in little memory.
+    narrow: Vec<u64>,
+    /// Events added to `narrow` so far.
+    added: usize,
+    wide: Vec<Sum>,
+}
+
+impl Sums {
+    /// Bits of a word of `narrow` that count events; above them stands the score.
+    const COUNT_BITS: u32 = 24;
+    /// Events after which words are emptied: too few for counts or scores (at most 24² each) to overflow.
+    const ADDED_MAX: usize = 1 << 23;
+
+    /// What one event with this score adds.
+    fn one(score: u64) -> u64 {
+        score << Sums::COUNT_BITS | 1
+    }
+
+    fn clear(&mut self) {
+        self.narrow.fill(0);
+        self.wide.fill((0, 0));
+        self.added = 0;
+    }
+
+    /// Adds what `adds` says of the class of each event that is certain.
+    fn add(&mut self, mut events: impl ExactSizeIterator<Item = (u16, usize, Known)>, adds: &[u64]) {
+        while events.len() > 0 {
+            if self.added >= Sums::ADDED_MAX {
+                self.empty();
+            }
+            let take = events.len().min(Sums::ADDED_MAX - self.added);
+            self.added += take;
+            for (home, class, known) in events.by_ref().take(take) {
+                // Adding nothing is quicker than guessing whether there is something to add.
+                let one = adds.get(class).copied().unwrap_or(0);
+                self.narrow[usize::from(home)] += if known == Known::Yes { one } else { 0 };
+            }
+        }
+    }
+
+    fn empty(&mut self) {
+        for (wide, narrow) in self.wide.iter_mut().zip(&mut self.narrow) {
+            let word = std::mem::take(narrow);
+            wide.0 += word >> Sums::COUNT_BITS;
+            wide.1 += word & ((1 << Sums::COUNT_BITS) - 1);
+        }
+        self.added = 0;
+    }
+
+    /// The sums by home.
+    fn all(&mut self) -> &mut [Sum] {
+        if self.added > 0 {
+            self.empty();
+        }
+        &mut self.wide
+    }
+}
+
+impl Default for Sums {
+    fn default() -> Sums {
+        Sums { narrow: vec![0; PAGE_HOMES], added: 0, wide: vec![(0, 0); PAGE_HOMES] }
+    }
+}
 
 impl Planner<'_> {
     /// The `limit` customers with the highest scores; `None` when too much would have to be read.
@@ -124,63 +191,33 @@ impl Planner<'_> {
         slabs.extend(by_slab.keys());
         slabs.sort_unstable();
         slabs.dedup();
-        let parts = self.effort.share(
+        let parts = self.effort_for(asked).share(
             slabs.len(),
-            || (vec![(0u64, 0u64); PAGE_HOMES], Vec::new()),
-            |(sums, best): &mut (Vec<Sum>, Vec<Scored>), task| {
+            || (Sums::default(), Sieve::default(), Vec::new()),
+            |(sums, sieve, best): &mut (Sums, Sieve, Vec<Scored>), task| {
                 let slab = slabs[task];
-                sums.fill((0, 0));
+                sums.clear();
                 for segment in self.segments_with(slab, &asked.window) {
-                    let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
-                    index.pages(slab, &kinds, &mut |_, page, _| {
+                    let index = self.index(segment)?;
+                    index.pages(slab, &kinds, &mut |page| {
                         let glance = Glance::new(asked.judge, page, &self.snapshot.lookup.terms.read());
-                        if glance.none {
-                            return Ok(());
-                        }
-                        let weights: Vec<u64> = page.classes.iter().map(|class| score.of(class.severity)).collect();
-                        // Score and count that an event of a class adds, where the class tells.
-                        let adds: Option<Vec<Sum>> = (0..weights.len())
-                            .map(|class| {
-                                glance
-                                    .of_class(class)
-                                    .map(|holds| (weights[class] * u64::from(holds), u64::from(holds)))
-                            })
-                            .collect();
-                        for block in &page.blocks {
-                            let edges = Edges::new(block, index.calendar, asked.window, asked.looks);
-                            let Some(edges) = edges else { continue };
-                            let whole = edges.whole(index.calendar);
-                            if let Some(adds) = adds.as_ref().filter(|_| whole) {
-                                block.homes(|at, home| {
-                                    let (score, events) =
-                                        adds.get(block.classes.get(at) as usize).copied().unwrap_or((0, 0));
-                                    let sum = &mut sums[usize::from(home)];
-                                    *sum = (sum.0 + score, sum.1 + events);
-                                })?;
-                                continue;
-                            }
-                            block.homes(|at, home| {
-                                let (class, mut known) = glance.at(block, at);
-                                if known == Known::Yes && !whole {
-                                    known = edges.at(block.tick(at), glance.is_lasting(class), block, at);
-                                }
-                                if known == Known::Yes {
-                                    let sum = &mut sums[usize::from(home)];
-                                    sum.0 += weights.get(class).copied().unwrap_or(0);
-                                    sum.1 += 1;
-                                }
-                            })?;
+                        let Some(glance) = glance else { return Ok(()) };
+                        let one = |class: &Class| Sums::one(score.of(class.severity));
+                        let adds: Vec<u64> = page.classes.iter().map(one).collect();
+                        for block in blocks(page, index.calendar, asked.window, asked.looks) {
+                            let (_, block, edges) = block?;
+                            sums.add(sieve.events(&block, &glance, &edges)?, &adds);
                         }
                         Ok(())
                     })?;
                 }
                 let first = u32::from(slab) << 16;
                 for &(customer, (score, events)) in by_slab.get(&slab).into_iter().flatten() {
-                    let sum = &mut sums[customer as usize & 0xffff];
+                    let sum = &mut sums.all()[customer as usize & 0xffff];
                     *sum = (sum.0 + score, sum.1 + events);
                 }
                 let from = best.len();
-                for (&(score, events), customer) in sums.iter().zip(first..) {
+                for (&(score, events), customer) in sums.all().iter().zip(first..) {
                     if events > 0 && !without.contains(customer) && self.all.contains(customer) {
                         best.push((Reverse(score), customer, events));
                     }
@@ -191,7 +228,7 @@ impl Planner<'_> {
                 best.truncate(from + limit);
                 Ok(())
             },
-            |(_, best)| best,
+            |(_, _, best)| best,
         )?;
         Ok(parts.concat())
     }

@@ -3,6 +3,7 @@
 
 use roaring::RoaringBitmap;
 
+use crate::codec::page::Page;
 use crate::codec::raw::FIRST_OTHER;
 use crate::error::Result;
 use crate::index::{Index, slab_of};
@@ -11,7 +12,8 @@ use crate::query::cohort::needs::Looks;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::bounds::Bounds;
 use crate::query::cohort::plan::did::{Asked, Own};
-use crate::query::cohort::plan::glance::{Edges, Glance, Known};
+use crate::query::cohort::plan::glance::{Glance, Known, blocks};
+use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::question::{Question, Sequence};
 
 /// An event that may be one of two steps: it happened in `[from, to)`.
@@ -87,8 +89,8 @@ impl<'a> Planner<'a> {
         slabs.dedup();
         let parts = self.effort.share(
             slabs.len(),
-            || (Vec::new(), Bounds::default()),
-            |(marks, found): &mut (Vec<Mark>, Bounds), task| {
+            || (Vec::new(), Sieve::default(), Bounds::default()),
+            |(marks, sieve, found): &mut (Vec<Mark>, Sieve, Bounds), task| {
                 let slab = slabs[task];
                 let first = u32::from(slab) << 16;
                 if candidates.range(first..=first | 0xffff).next().is_none() {
@@ -99,10 +101,11 @@ impl<'a> Planner<'a> {
                 marks.clear();
                 for (at, step) in steps.iter().enumerate() {
                     for segment in self.segments_with(slab, &step.window) {
-                        let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
-                        index.pages(slab, &kinds[at], &mut |_, page, _| {
+                        let index = self.index(segment)?;
+                        index.pages(slab, &kinds[at], &mut |page| {
                             let glance = Glance::new(step.judge, page, &self.snapshot.lookup.terms.read());
-                            mark(*step, at, page, &glance, &index, &wanted, marks)
+                            let Some(glance) = glance else { return Ok(()) };
+                            mark(*step, at, page, &glance, &index, &wanted, (marks, sieve))
                         })?;
                     }
                 }
@@ -112,7 +115,7 @@ impl<'a> Planner<'a> {
                 decide(marks, within, first, found);
                 Ok(())
             },
-            |(_, found)| found,
+            |(_, _, found)| found,
         )?;
         let mut all = Bounds::default();
         parts.iter().for_each(|part| all.or(part));
@@ -124,36 +127,25 @@ impl<'a> Planner<'a> {
 fn mark(
     step: Asked<'_>,
     at: usize,
-    page: &crate::codec::page::Page<'_>,
+    page: &Page,
     glance: &Glance,
     index: &Index<'_>,
     wanted: &[bool],
-    marks: &mut Vec<Mark>,
+    (marks, sieve): (&mut Vec<Mark>, &mut Sieve),
 ) -> Result<()> {
-    if glance.none {
-        return Ok(());
-    }
     let calendar = index.calendar;
-    for block in &page.blocks {
-        let Some(edges) = Edges::new(block, calendar, step.window, step.looks) else { continue };
-        let start = calendar.start(block.number);
-        let whole = edges.whole(calendar);
-        block.homes(|place, home| {
-            if !wanted[usize::from(home)] {
-                return;
-            }
-            let (class, mut known) = glance.at(block, place);
-            if !whole && known != Known::No {
-                known = known.min(edges.at(block.tick(place), glance.is_lasting(class), block, place));
-            }
-            if known == Known::No {
-                return;
+    for block in blocks(page, calendar, step.window, step.looks) {
+        let (head, block, edges) = block?;
+        let start = calendar.start(head.number);
+        for (place, (home, _, known)) in sieve.events(&block, glance, &edges)?.enumerate() {
+            if known == Known::No || !wanted[usize::from(home)] {
+                continue;
             }
             let from = start.saturating_add(i64::from(block.tick(place)).saturating_mul(calendar.tick));
             let to = from.saturating_add(calendar.tick);
             let (first, second) = if at == 0 { (known, Known::No) } else { (Known::No, known) };
             marks.push(Mark { home, from, to, first, second });
-        })?;
+        }
     }
     Ok(())
 }

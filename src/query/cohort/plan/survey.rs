@@ -7,11 +7,12 @@ use crate::codec::page::{Block, HOME_WORDS};
 use crate::codec::raw::FIRST_OTHER;
 use crate::dictionary::ShapeEntry;
 use crate::error::Result;
-use crate::index::{Index, slab_of};
+use crate::index::slab_of;
 use crate::query::cohort::bucket::Buckets;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
-use crate::query::cohort::plan::glance::{Edges, Glance, Known};
+use crate::query::cohort::plan::glance::{Glance, Known, blocks};
+use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::plan::slab;
 
 /// What counting by pages has to leave to reading.
@@ -97,31 +98,32 @@ impl Planner<'_> {
         // Where pages tell everything of customers' events, there is nothing to look for in them.
         let first_slab = if self.is_plain(asked, buckets)? { slab_of(FIRST_OTHER) } else { 0 };
         let slabs = &self.slabs[self.slabs.partition_point(|&slab| slab < first_slab)..];
-        let parts = self.effort.share(
+        let parts = self.effort_for(asked).share(
             slabs.len(),
-            || (Bits { unclear: words(), several: words() }, buckets.cloned(), Survey::default()),
-            |(bits, buckets, survey), task| {
+            || (Bits { unclear: words(), several: words() }, Sieve::default(), buckets.cloned(), Survey::default()),
+            |(bits, sieve, buckets, survey), task| {
                 let slab = slabs[task];
                 let first = u32::from(slab) << 16;
                 bits.unclear.fill(0);
                 bits.several.fill(0);
                 for segment in self.segments_with(slab, &asked.window) {
-                    let index = Index::open(&self.snapshot.lookup.store, &segment.meta)?;
-                    index.pages(slab, &kinds, &mut |_, page, _| {
+                    let index = self.index(segment)?;
+                    index.pages(slab, &kinds, &mut |page| {
                         let glance = Glance::new(asked.judge, page, &self.snapshot.lookup.terms.read());
-                        if glance.none {
-                            return Ok(());
-                        }
-                        for block in &page.blocks {
-                            let Some(edges) = Edges::new(block, index.calendar, asked.window, asked.looks) else {
-                                continue;
-                            };
-                            let cut = Cut::new(block.number, index.calendar, buckets.as_mut());
-                            let whole = edges.whole(index.calendar);
-                            if first < FIRST_OTHER && whole && glance.clear && cut.split.is_empty() {
+                        let Some(glance) = glance else { return Ok(()) };
+                        for block in blocks(page, index.calendar, asked.window, asked.looks) {
+                            let (head, block, edges) = block?;
+                            let cut = Cut::new(head.number, index.calendar, buckets.as_mut());
+                            if first < FIRST_OTHER && edges.whole() && glance.clear && cut.split.is_empty() {
                                 continue;
                             }
-                            look(block, &glance, &edges, &cut, whole, first < FIRST_OTHER, bits)?;
+                            look(
+                                (&block, &cut),
+                                sieve.events(&block, &glance, &edges)?,
+                                &glance,
+                                first < FIRST_OTHER,
+                                bits,
+                            );
                         }
                         Ok(())
                     })?;
@@ -135,7 +137,7 @@ impl Planner<'_> {
                 }
                 Ok(())
             },
-            |(_, _, survey)| survey,
+            |(_, _, _, survey)| survey,
         )?;
         Ok(parts.into_iter().fold(Survey::default(), |mut all, part| {
             all.unclear |= part.unclear;
@@ -169,32 +171,19 @@ impl Planner<'_> {
 
 /// Marks the homes of one block of which something must be read; of homes that are no customers, all.
 fn look(
-    block: &Block<'_>,
+    (block, cut): (&Block<'_>, &Cut),
+    events: impl Iterator<Item = (u16, usize, Known)>,
     glance: &Glance,
-    edges: &Edges,
-    cut: &Cut,
-    whole: bool,
     of_customers: bool,
     bits: &mut Bits,
-) -> Result<()> {
-    block.homes(|at, home| {
-        let (class, mut known) = glance.at(block, at);
-        if known == Known::No {
-            return;
-        }
-        let tick = block.tick(at);
-        if !whole {
-            known = known.min(edges.at(tick, glance.is_lasting(class), block, at));
-        }
-        if known == Known::No {
-            return;
-        }
+) {
+    for (at, (home, class, known)) in events.enumerate().filter(|(_, (_, _, known))| *known != Known::No) {
         let (word, bit) = (usize::from(home) / 64, 1u64 << (home % 64));
-        if !of_customers || known == Known::Maybe || cut.split.contains(&tick) {
+        if !of_customers || known == Known::Maybe || cut.split.contains(&block.tick(at)) {
             bits.unclear[word] |= bit;
         }
         if glance.has_several(class) {
             bits.several[word] |= bit;
         }
-    })
+    }
 }

@@ -1,0 +1,61 @@
+//! The columns of a block, unpacked: of each event its home, its class, and whether it is what is asked for.
+
+use crate::codec::page::{Block, HOME_WORDS};
+use crate::error::Result;
+use crate::query::cohort::plan::glance::{Edges, Glance, Known};
+
+/// The events of one block. Reused from block to block.
+#[derive(Default)]
+pub(super) struct Sieve {
+    homes: Vec<u16>,
+    classes: Vec<u16>,
+    known: Vec<Known>,
+    found: Vec<(u32, u16)>,
+}
+
+impl Sieve {
+    /// Place and home of the block's events whose home is in `wanted`; `dense` if many are.
+    pub(super) fn among(
+        &mut self,
+        block: &Block<'_>,
+        wanted: &[u64; HOME_WORDS],
+        dense: bool,
+    ) -> Result<&[(u32, u16)]> {
+        self.found.clear();
+        if dense {
+            self.homes.clear();
+            block.unpack_homes(&mut self.homes)?;
+            let has = |home: &u16| wanted[usize::from(*home) / 64] >> (home % 64) & 1 != 0;
+            self.found.extend((0u32..).zip(self.homes.iter().copied()).filter(|(_, home)| has(home)));
+        } else {
+            block.find_homes(wanted, &mut self.found)?;
+        }
+        Ok(&self.found)
+    }
+
+    /// The homes of the block's events.
+    pub(super) fn homes(&mut self, block: &Block<'_>) -> Result<&[u16]> {
+        self.homes.clear();
+        block.unpack_homes(&mut self.homes)?;
+        Ok(&self.homes)
+    }
+
+    /// Home and class of each event of the block, and whether it satisfies and lies inside the window.
+    pub(super) fn events(
+        &mut self,
+        block: &Block<'_>,
+        glance: &Glance,
+        edges: &Edges,
+    ) -> Result<impl ExactSizeIterator<Item = (u16, usize, Known)>> {
+        self.homes.clear();
+        self.classes.clear();
+        block.unpack_homes(&mut self.homes)?;
+        block.classes.unpack(block.len(), &mut self.classes);
+        glance.judge(block, &self.classes, &mut self.known);
+        if !edges.whole() {
+            edges.cut(block, glance, &self.classes, &mut self.known);
+        }
+        let events = self.homes.iter().zip(&self.classes).zip(&self.known);
+        Ok(events.map(|((&home, &class), &known)| (home, usize::from(class), known)))
+    }
+}
