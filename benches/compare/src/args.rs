@@ -60,7 +60,7 @@ impl Args {
             options = options.segment_events(events);
         }
         if let Some(megabytes) = self.number::<usize>("cache-mb")? {
-            options = options.cache_bytes(megabytes << 20);
+            options = options.cache_bytes(megabytes << 20).index_cache_bytes(megabytes << 20);
         }
         match self.text("durability") {
             None | Some("sync") => Ok(options.durability(Durability::Sync)),

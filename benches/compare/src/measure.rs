@@ -32,6 +32,12 @@ impl Latencies {
         sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
     }
 
+    /// The place of the call that took the median.
+    pub fn median_at(&self) -> usize {
+        let middle = self.p50();
+        self.0.iter().position(|&took| took == middle).unwrap_or(0)
+    }
+
     pub fn p50(&self) -> f64 {
         self.percentile(0.5)
     }
