@@ -228,10 +228,14 @@ impl Db {
         &self.inner.engine.lookup.customer_type
     }
 
-    /// Reads everything and compares what must agree; see [`CheckReport`].
+    /// Reads everything and compares what must agree; see [`CheckReport`]. The index of each sealed
+    /// segment is made again from its rows.
     ///
     /// # Errors
     /// Only when reading cannot go on; damage that can be passed over is in the report.
+    ///
+    /// Cost: everything is read once, on this thread; in memory are the largest home of a segment, the
+    /// index of 65,536 homes of it, a bounded part of the links, and what is not sealed yet.
     pub fn check(&self) -> Result<CheckReport> {
         crate::query::check(&self.snapshot())
     }
@@ -312,5 +316,185 @@ impl Writer {
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::key;
+    use crate::model::{Entity, Event, Link, Severity, Timestamp};
+    use crate::store::{Family, Store};
+    use crate::{Bucket, Expr, Predicate, Score};
+
+    /// A store with one sealed segment: instants and stretches, texts, severities, what a component felt, a
+    /// service of two customers and a customer of another, the last two stated late.
+    fn sealed() -> (tempfile::TempDir, Db) {
+        let place = tempfile::tempdir().unwrap();
+        let db = Db::open(place.path().join("store"), Options::new().durability(Durability::Os)).unwrap();
+        let customer = |number: i64| Entity::customer(format!("C{number}"));
+        let service = |number: i64| Entity::new("service", number.to_string());
+        let (mut early, mut batch) = (Batch::new(), Batch::new());
+        for number in 0..50i64 {
+            early.link(Link::new(customer(number), "uses", service(number)));
+            early.link(Link::new(service(number), "fed_by", Entity::new("olt", (number % 4).to_string())));
+            let event = |kind: &str| Event::new(Timestamp::from_secs(number), "ran", kind).id(number.to_string());
+            let lost = event("session.lost").severity(Severity::new((number % 25) as u8).unwrap());
+            let lost =
+                lost.subject(service(number)).attribute("cause", if number % 3 == 0 { "power" } else { "reset" });
+            batch.event(lost.context(Entity::new("cell", (number % 3).to_string())));
+            let end = Timestamp::from_secs(number + 1 + number % 9);
+            batch.event(event("call.made").end(end).subject(customer(number)).value(number as f64));
+            batch.event(event("alarm.raised").subject(Entity::new("olt", (number % 4).to_string())));
+        }
+        db.writer().commit(early).unwrap();
+        db.writer().commit(batch).unwrap();
+        let mut late = Batch::new();
+        late.link(Link::new(customer(2), "uses", service(1)));
+        late.link(Link::new(customer(4), "pays_for", customer(3)));
+        db.writer().commit(late).unwrap();
+        db.flush().unwrap();
+        assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+        (place, db)
+    }
+
+    fn entries(store: &Store, family: Family) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut cursor = store.cursor(family, false);
+        let mut found = Vec::new();
+        let mut entry = cursor.seek(&[]).unwrap();
+        while let Some((key, value)) = entry {
+            found.push((key.to_vec(), value.to_vec()));
+            entry = cursor.advance().unwrap();
+        }
+        found
+    }
+
+    /// Writes past all rules.
+    fn alter(db: &Db, change: impl FnOnce(&Store, &mut StoreBatch)) {
+        let store = &db.inner.engine.lookup.store;
+        let mut batch = StoreBatch::default();
+        change(store, &mut batch);
+        store.write(batch, false).unwrap();
+        db.inner.ask(|reply| Request::Refresh { reply }).unwrap();
+    }
+
+    /// What a check tells once that was done.
+    fn told(db: &Db, change: impl FnOnce(&Store, &mut StoreBatch)) -> Vec<String> {
+        alter(db, change);
+        db.check().unwrap().problems
+    }
+
+    /// Asks what pages and books decide; an error must be `Corrupt` and name a place. Returns how many failed.
+    fn failures(db: &Db) -> usize {
+        let snapshot = db.snapshot();
+        let sets = [
+            "did(any, n >= 2)",
+            "did(kind = session.lost and severity >= 9 and attr.cause = power, since 1970-01-01T00:00:07Z)",
+            "did(kind = call.made, during [1970-01-01T00:00:10.5Z, 1970-01-01T00:00:10.6Z))",
+            "did(kind = alarm.raised, n >= 3, until 1970-01-01T00:00:30Z)",
+            "did(about = service:7) or did(with in (cell:1, cell:2))",
+            "seq(kind = session.lost -> kind = call.made, within 3s)",
+        ];
+        let set = |text: &str| snapshot.who(text.parse::<Expr>().unwrap()).run().map(|_| ());
+        let what = || Predicate::kind("session.lost");
+        let timeline = snapshot.timeline(what()).every(Bucket::Length(1 << 30)).run().map(|_| ());
+        let top = snapshot.top_customers(what(), Score::Events).limit(9).run().map(|_| ());
+        let outcomes = sets.iter().map(|text| set(text)).chain([timeline, top]);
+        let failures = outcomes.filter_map(Result::err).inspect(|error| {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.place().is_some(), "{error}");
+        });
+        failures.count()
+    }
+
+    #[test]
+    fn a_check_tells_of_an_index_that_differs_from_its_rows() {
+        let (_place, db) = sealed();
+        let whole = entries(&db.inner.engine.lookup.store, Family::Index);
+        let tables: Vec<u8> = whole.iter().map(|(key, _)| key[6]).collect();
+        assert!(tables.contains(&key::BOOK) && tables.contains(&key::PAGE), "{tables:?}");
+        for (key, value) in whole {
+            let place = if key[6] == key::PAGE { "index page of kind" } else { "entity book from entity" };
+            let altered = [&value[..], &[0]].concat();
+            let problems = told(&db, |store, batch| batch.put(store, Family::Index, &key, &altered));
+            assert!(problems.len() == 1 && problems[0].starts_with(place), "{problems:?}");
+            assert!(problems[0].contains("segment"), "{problems:?}");
+            let problems = told(&db, |store, batch| batch.delete(store, Family::Index, &key));
+            assert!(problems.len() == 1 && problems[0].ends_with("is missing"), "{problems:?}");
+            let problems = told(&db, |store, batch| batch.put(store, Family::Index, &key, &value));
+            assert_eq!(problems, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn a_check_tells_of_an_index_without_rows_to_compare_it_with() {
+        let (_place, db) = sealed();
+        let (row, _) = entries(&db.inner.engine.lookup.store, Family::Rows).swap_remove(0);
+        let problems = told(&db, |store, batch| batch.put(store, Family::Rows, &row, &[9]));
+        assert!(problems.iter().any(|problem| problem.contains("is not compared")), "{problems:?}");
+        assert!(!problems.iter().any(|problem| problem.contains("index page")), "{problems:?}");
+    }
+
+    /// RocksDB's checksums would tell of such bytes before anyone asks; that they are written with good ones
+    /// stands for whatever else may go wrong.
+    #[test]
+    fn no_byte_of_an_index_makes_a_question_panic() {
+        let (place, db) = sealed();
+        let whole = entries(&db.inner.engine.lookup.store, Family::Index);
+        let (mut db, mut failed, mut altered) = (Some(db), 0, 0);
+        for (key, value) in whole {
+            for (turn, at) in (0..value.len()).step_by(3).enumerate() {
+                let mut wrong = value.clone();
+                wrong[at] ^= [1, 0x80, 0xff, 0x10][turn % 4];
+                if turn % 8 == 7 {
+                    wrong.truncate(at);
+                }
+                alter(db.as_ref().unwrap(), |store, batch| batch.put(store, Family::Index, &key, &wrong));
+                // Nothing is remembered from before.
+                drop(db.take());
+                let again = Db::open(place.path().join("store"), Options::new().durability(Durability::Os)).unwrap();
+                failed += failures(&again);
+                altered += 1;
+                let problems = again.check().unwrap().problems;
+                assert!(problems.len() == 1 && problems[0].contains("differs from its rows"), "{problems:?}");
+                alter(&again, |store, batch| batch.put(store, Family::Index, &key, &value));
+                db = Some(again);
+            }
+        }
+        assert!(altered > 100 && failed > altered / 8, "{failed} questions failed over {altered} changes");
+        assert_eq!(failures(db.as_ref().unwrap()), 0);
+    }
+
+    #[test]
+    fn a_check_tells_of_suspects_that_are_not_noted() {
+        let (_place, db) = sealed();
+        let noted = |(key, value): (Vec<u8>, Vec<u8>)| key.starts_with(key::SUSPECT).then_some((key, value));
+        let notes: Vec<_> =
+            entries(&db.inner.engine.lookup.store, Family::Meta).into_iter().filter_map(noted).collect();
+        let mut missed = Vec::new();
+        for (key, value) in notes {
+            missed.extend(told(&db, |store, batch| batch.delete(store, Family::Meta, &key)));
+            alter(&db, |store, batch| batch.put(store, Family::Meta, &key, &value));
+        }
+        assert_eq!(missed.len(), 3, "a service of two, a customer of another and its service: {missed:?}");
+        assert!(missed.iter().all(|problem| problem.contains("is no suspect")), "{missed:?}");
+    }
+
+    #[test]
+    fn a_check_tells_of_suspects_that_no_commit_can_have_noted() {
+        let (_place, db) = sealed();
+        let known = key::suspect(0);
+        assert_eq!(told(&db, |store, batch| batch.put(store, Family::Meta, &known, &[])), Vec::<String>::new());
+        let unknown = key::suspect(77);
+        let problems = told(&db, |store, batch| {
+            batch.put(store, Family::Meta, &known, b"x");
+            batch.put(store, Family::Meta, &unknown, &[]);
+            batch.put(store, Family::Meta, &known[..9], &[]);
+        });
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.starts_with("suspect")), "{problems:?}");
+        // Notes behind one that does not decode must not be lost.
+        let error = db.snapshot().who(Expr::did(Predicate::Any)).run().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
 }

@@ -85,7 +85,7 @@ pub(crate) fn dedupe(seal: u32, table: u8, part: u32) -> [u8; 9] {
 }
 
 /// First bytes of the `meta` keys of suspects.
-const SUSPECT: &[u8; 8] = b"suspect/";
+pub(crate) const SUSPECT: &[u8; 8] = b"suspect/";
 
 /// `meta`: an entity whose events may not lie where its links say.
 pub(crate) fn suspect(entity: u32) -> [u8; 12] {
@@ -96,20 +96,25 @@ pub(crate) fn suspect(entity: u32) -> [u8; 12] {
 }
 
 /// The entity, if the key is of a suspect.
-pub(crate) fn parse_suspect(key: &[u8]) -> Option<u32> {
-    let number = key.strip_prefix(SUSPECT)?;
-    Some(u32::from_be_bytes(number.try_into().ok()?))
+///
+/// # Errors
+/// `Corrupt` for a key that begins like one and names no entity.
+pub(crate) fn parse_suspect(key: &[u8]) -> Result<Option<u32>> {
+    let Some(number) = key.strip_prefix(SUSPECT) else { return Ok(None) };
+    Ok(Some(u32::from_be_bytes(number.try_into().map_err(|_| wrong("suspect"))?)))
 }
 
 /// `index` table of entity books.
 pub(crate) const BOOK: u8 = b'b';
 /// `index` table of pages.
 pub(crate) const PAGE: u8 = b'p';
+/// Bytes of a key of `index`.
+pub(crate) const INDEX_LEN: usize = 4 + 2 + 1 + 4;
 
 /// `index`: segment, upper half of the homes, table, then the first entity of a part of a book or the
 /// word number of a page's kind.
-pub(crate) fn index(segment: u32, slab: u16, table: u8, number: u32) -> [u8; 11] {
-    let mut key = [0; 11];
+pub(crate) fn index(segment: u32, slab: u16, table: u8, number: u32) -> [u8; INDEX_LEN] {
+    let mut key = [0; INDEX_LEN];
     key[..4].copy_from_slice(&segment.to_be_bytes());
     key[4..6].copy_from_slice(&slab.to_be_bytes());
     key[6] = table;
@@ -119,7 +124,7 @@ pub(crate) fn index(segment: u32, slab: u16, table: u8, number: u32) -> [u8; 11]
 
 /// Segment, slab, table, number.
 pub(crate) fn parse_index(key: &[u8]) -> Result<(u32, u16, u8, u32)> {
-    let key: &[u8; 11] = key.try_into().map_err(|_| wrong("index"))?;
+    let key: &[u8; INDEX_LEN] = key.try_into().map_err(|_| wrong("index"))?;
     Ok((u32_at(key, 0), u16::from_be_bytes([key[4], key[5]]), key[6], u32_at(key, 7)))
 }
 
@@ -256,6 +261,7 @@ mod tests {
         #[test]
         fn arbitrary_keys_never_panic(key: Vec<u8>) {
             let _ = (LinkKey::decode(&key), parse_row(&key), parse_log(&key), parse_term(&key), parse_number(&key));
+            let _ = (parse_index(&key), parse_suspect(&key));
         }
     }
 }

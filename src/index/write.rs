@@ -1,321 +1,39 @@
-//! Writes the index of a segment, home after home, slab after slab.
+//! Writes the index of a segment to files, with the rows.
 
 use std::path::PathBuf;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-use smallvec::SmallVec;
-
-use crate::codec::book::{self, Place};
 use crate::codec::calendar::Calendar;
-use crate::codec::key;
-use crate::codec::page::{
-    self, ATTRIBUTE_TEXTS_MAX, Attribute, BlockEvents, Class, ENTITY_FIRST, ENTITY_HOME, ENTITY_NONE, ENTITY_OTHER,
-};
-use crate::codec::raw::{RawEvent, RawValue};
+use crate::codec::raw::RawEvent;
 use crate::error::Result;
-use crate::index::slab_of;
+use crate::index::build::{IndexBuilder, ShapeFacts};
 use crate::store::TableWriter;
-
-/// What the index needs to know of a shape.
-#[derive(Clone, Debug)]
-pub(crate) struct ShapeFacts {
-    /// Word number of its kind.
-    pub(crate) kind: u32,
-    /// Whether its events have an end.
-    pub(crate) lasting: bool,
-    /// The scope of each attribute.
-    pub(crate) scopes: SmallVec<[u32; 2]>,
-}
-
-/// No class was given.
-const NONE: u16 = u16::MAX;
-/// Severities, of which 0 is none given.
-const SEVERITIES: usize = 25;
-
-/// A shape as the writer knows it.
-struct Known {
-    facts: ShapeFacts,
-    /// Place of the page of its kind.
-    page: usize,
-    /// Class in the current slab for each severity.
-    classes: [u16; SEVERITIES],
-    /// For each attribute, its column in the page.
-    columns: SmallVec<[usize; 2]>,
-}
-
-/// A column of attribute texts, while it grows.
-struct Column {
-    scope: u32,
-    texts: Vec<u32>,
-    /// Code of each text number: its place among the texts plus one.
-    codes: Vec<u8>,
-    /// Whether there were more texts than a page numbers.
-    full: bool,
-}
-
-/// The page of one kind in the current slab.
-struct Growing {
-    kind: u32,
-    classes: Vec<Class>,
-    columns: Vec<Column>,
-    lasting: bool,
-    blocks: Vec<BlockEvents>,
-    /// Place of each block among them.
-    places: HashMap<i64, usize, FixedState>,
-    last: usize,
-}
 
 /// Takes homes in ascending order.
 pub(crate) struct IndexWriter {
     table: TableWriter,
-    segment: u32,
-    calendar: Calendar,
-    shapes: Vec<Option<Box<Known>>>,
-    pages: Vec<Growing>,
-    page_of_kind: HashMap<u32, usize, FixedState>,
-    slab: Option<u16>,
-    book: Vec<Place>,
-    named: Vec<u32>,
-    bytes: Vec<u8>,
+    builder: IndexBuilder,
 }
 
 impl IndexWriter {
     pub(crate) fn new(table: TableWriter, segment: u32, calendar: Calendar) -> IndexWriter {
-        IndexWriter {
-            table,
-            segment,
-            calendar,
-            shapes: Vec::new(),
-            pages: Vec::new(),
-            page_of_kind: HashMap::default(),
-            slab: None,
-            book: Vec::new(),
-            named: Vec::new(),
-            bytes: Vec::new(),
-        }
+        IndexWriter { table, builder: IndexBuilder::new(segment, calendar) }
     }
 
-    /// Adds the events of `home`, in ascending time; homes must ascend. `facts` is asked once a shape.
+    /// As [`IndexBuilder::home`].
     pub(crate) fn home(
         &mut self,
         home: u32,
         events: &[RawEvent],
         facts: &dyn Fn(u32) -> Result<ShapeFacts>,
     ) -> Result<()> {
-        if self.slab != Some(slab_of(home)) {
-            self.flush()?;
-            self.slab = Some(slab_of(home));
-        }
-        let mut named = std::mem::take(&mut self.named);
-        named.clear();
-        for event in events {
-            named.extend(event.subjects.iter().chain(&event.context).filter(|&&entity| entity != home));
-        }
-        named.sort_unstable();
-        named.dedup();
-        for event in events {
-            self.event(home, &named, event, facts)?;
-        }
-        let ranked = named.iter().zip(0u32..);
-        self.book.extend(ranked.map(|(&entity, rank)| Place { entity, home: home as u16, rank: rank.min(255) as u8 }));
-        self.named = named;
-        Ok(())
-    }
-
-    fn event(
-        &mut self,
-        home: u32,
-        named: &[u32],
-        event: &RawEvent,
-        facts: &dyn Fn(u32) -> Result<ShapeFacts>,
-    ) -> Result<()> {
-        let shape = event.shape as usize;
-        if self.shapes.len() <= shape {
-            self.shapes.resize_with(shape + 1, || None);
-        }
-        if self.shapes[shape].is_none() {
-            let known = self.learn(facts(event.shape)?);
-            self.shapes[shape] = Some(Box::new(known));
-        }
-        let known = self.shapes[shape].as_mut().expect("it was just learnt");
-        let page = &mut self.pages[known.page];
-        let severity = usize::from(event.severity).min(SEVERITIES - 1);
-        if known.classes[severity] == NONE {
-            known.classes[severity] = page.class(Class { shape: event.shape, severity: event.severity });
-        }
-        let class = known.classes[severity];
-        page.lasting |= known.facts.lasting;
-        let (number, tick) = self.calendar.place(event.time);
-        let block = page.block(number);
-        block.homes.push(home as u16);
-        block.ticks.push(tick);
-        block.classes.push(class);
-        let mut entities = event.subjects.iter().chain(&event.context);
-        for codes in &mut block.entities {
-            codes.push(match entities.next() {
-                None => ENTITY_NONE,
-                Some(&entity) if entity == home => ENTITY_HOME,
-                Some(entity) => match named.binary_search(entity) {
-                    Ok(rank) if rank < usize::from(ENTITY_OTHER - ENTITY_FIRST) => ENTITY_FIRST + rank as u8,
-                    _ => ENTITY_OTHER,
-                },
-            });
-        }
-        let length = event.end.map_or(0, |end| end.wrapping_sub(event.time) as u64 / self.calendar.tick as u64);
-        if known.facts.lasting {
-            // Those before it in the block lasted no time.
-            block.lengths.resize(block.homes.len() - 1, 0);
-            block.lengths.push(page::length_code(length));
-            block.until = block.until.max((u64::from(tick) + 1).saturating_add(length).saturating_add(1));
-        }
-        for (value, &column) in event.values.iter().zip(&known.columns) {
-            let RawValue::Term(text) = value else { continue };
-            let code = page.columns[column].code(*text);
-            if code > 0 {
-                let block = &mut page.blocks[page.last];
-                let codes = &mut block.attributes[column];
-                codes.resize(block.homes.len() - 1, 0);
-                codes.push(code);
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds or makes the page and the columns of a shape.
-    fn learn(&mut self, facts: ShapeFacts) -> Known {
-        let pages = &mut self.pages;
-        let page = *self.page_of_kind.entry(facts.kind).or_insert_with(|| {
-            pages.push(Growing {
-                kind: facts.kind,
-                classes: Vec::new(),
-                columns: Vec::new(),
-                lasting: false,
-                blocks: Vec::new(),
-                places: HashMap::default(),
-                last: 0,
-            });
-            pages.len() - 1
-        });
-        let growing = &mut self.pages[page];
-        let mut columns = SmallVec::new();
-        for &scope in &facts.scopes {
-            let known = growing.columns.iter().position(|column| column.scope == scope);
-            columns.push(known.unwrap_or_else(|| {
-                growing.columns.push(Column { scope, texts: Vec::new(), codes: Vec::new(), full: false });
-                growing.blocks.iter_mut().for_each(|block| block.attributes.push(Vec::new()));
-                growing.columns.len() - 1
-            }));
-        }
-        Known { facts, page, classes: [NONE; SEVERITIES], columns }
-    }
-
-    /// Writes the slab so far: the book, then the pages by kind.
-    fn flush(&mut self) -> Result<()> {
-        let Some(slab) = self.slab.take() else { return Ok(()) };
-        self.book.sort_unstable();
-        for (first, part) in book::parts(&self.book) {
-            self.bytes.clear();
-            book::encode(part, &mut self.bytes);
-            self.table.put(&key::index(self.segment, slab, key::BOOK, first), &self.bytes)?;
-        }
-        self.book.clear();
-        let mut by_kind: Vec<usize> = (0..self.pages.len()).filter(|&at| !self.pages[at].blocks.is_empty()).collect();
-        by_kind.sort_unstable_by_key(|&at| self.pages[at].kind);
-        for at in by_kind {
-            self.bytes.clear();
-            let kind = self.pages[at].kind;
-            self.pages[at].encode(&mut self.bytes);
-            self.table.put(&key::index(self.segment, slab, key::PAGE, kind), &self.bytes)?;
-        }
-        for known in self.shapes.iter_mut().flatten() {
-            known.classes = [NONE; SEVERITIES];
-        }
-        Ok(())
+        let table = &mut self.table;
+        self.builder.home(home, events, facts, &mut |key, value| table.put(key, value))
     }
 
     /// The finished files.
-    pub(crate) fn finish(mut self) -> Result<Vec<PathBuf>> {
-        self.flush()?;
-        self.table.finish()
-    }
-}
-
-impl Growing {
-    /// The code of a class that has none yet.
-    fn class(&mut self, class: Class) -> u16 {
-        /// Events of further classes are of none that is known: a question looks at their rows.
-        const CLASSES_MAX: usize = 1 << 15;
-        if self.classes.len() > CLASSES_MAX {
-            return CLASSES_MAX as u16;
-        }
-        let unknown = Class { shape: u32::MAX, severity: 0 };
-        self.classes.push(if self.classes.len() == CLASSES_MAX { unknown } else { class });
-        self.classes.len() as u16 - 1
-    }
-
-    fn block(&mut self, number: i64) -> &mut BlockEvents {
-        let known = self.blocks.get(self.last).is_some_and(|block| block.number == number);
-        if !known {
-            let (blocks, columns) = (&mut self.blocks, self.columns.len());
-            self.last = *self.places.entry(number).or_insert_with(|| {
-                blocks.push(BlockEvents { number, attributes: vec![Vec::new(); columns], ..BlockEvents::default() });
-                blocks.len() - 1
-            });
-        }
-        &mut self.blocks[self.last]
-    }
-
-    /// Appends the page, and forgets its events.
-    fn encode(&mut self, out: &mut Vec<u8>) {
-        self.blocks.sort_unstable_by_key(|block| block.number);
-        let kept: Vec<usize> = (0..self.columns.len())
-            .filter(|&at| !self.columns[at].full && !self.columns[at].texts.is_empty())
-            .collect();
-        for block in &mut self.blocks {
-            let count = block.homes.len();
-            if self.lasting {
-                block.lengths.resize(count, 0);
-            }
-            let mut all = std::mem::take(&mut block.attributes);
-            all.iter_mut().for_each(|codes| codes.resize(count, 0));
-            block.attributes = kept.iter().map(|&at| std::mem::take(&mut all[at])).collect();
-        }
-        let attributes: Vec<Attribute> = kept
-            .iter()
-            .map(|&at| Attribute { scope: self.columns[at].scope, texts: self.columns[at].texts.clone() })
-            .collect();
-        page::encode(&self.classes, &attributes, &self.blocks, out);
-        self.blocks.clear();
-        self.places.clear();
-        self.classes.clear();
-        self.lasting = false;
-        for column in &mut self.columns {
-            column.texts.clear();
-            column.codes.clear();
-            column.full = false;
-        }
-    }
-}
-
-impl Column {
-    /// The code of a text; 0 when there are too many.
-    fn code(&mut self, text: u32) -> u8 {
-        let at = text as usize;
-        if let Some(&code) = self.codes.get(at)
-            && code > 0
-        {
-            return code;
-        }
-        self.full |= self.texts.len() >= ATTRIBUTE_TEXTS_MAX;
-        if self.full {
-            return 0;
-        }
-        if self.codes.len() <= at {
-            self.codes.resize(at + 1, 0);
-        }
-        self.texts.push(text);
-        self.codes[at] = self.texts.len() as u8;
-        self.codes[at]
+    pub(crate) fn finish(self) -> Result<Vec<PathBuf>> {
+        let IndexWriter { mut table, builder } = self;
+        builder.finish(&mut |key, value| table.put(key, value))?;
+        table.finish()
     }
 }

@@ -1,32 +1,38 @@
 //! Reads everything and compares what must agree.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::codec::chunk::{Everything, Scratch};
 use crate::codec::key::{self, LinkKey, Side};
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::error::{Error, Result};
-use crate::model::Interval;
+use crate::index::{IndexCheck, ShapeFacts, slab_of};
+use crate::model::{Interval, Timestamp};
 use crate::query::answer::CheckReport;
 use crate::query::lookup::Resolver;
 use crate::query::snapshot::Snapshot;
 use crate::segment::{NOWHERE, Reading, Segment, load_counts};
-use crate::store::Family;
-use crate::topology::decode_row;
+use crate::store::{Family, StoreSnapshot};
+use crate::topology::{LinkCache, LinkView, Outgoing, Placement, decode_row, dependents, private};
 
 /// Problems listed; further ones are counted.
 const PROBLEMS_MAX: usize = 1000;
+/// Links remembered: of this check alone, so that nothing is taken for read that was read before.
+const LINK_CACHE_BYTES: usize = 64 << 20;
 
 /// Reads every row of the store at the snapshot's moment and compares: rows with their segment's
-/// description and set of homes, homes with subjects and placements, links with their other
-/// direction, names with numbers, counts with what they count.
+/// description, set of homes and index, homes with subjects and placements, placements with links and
+/// suspects, links with their other direction, names with numbers, counts with what they count.
 ///
 /// # Errors
 /// Only when reading cannot go on; damage that can be passed over is a problem in the report.
 pub(crate) fn check(snapshot: &Snapshot) -> Result<CheckReport> {
-    let mut check = Check { snapshot, report: CheckReport::default(), placements: HashMap::new() };
+    let cache = LinkCache::new(LINK_CACHE_BYTES);
+    let links = LinkView::new(&snapshot.view.snapshot, &cache, snapshot.view.commit);
+    let mut check = Check { snapshot, links, report: CheckReport::default() };
     check.names()?;
     check.links()?;
+    check.suspects()?;
     for segment in snapshot.view.segments.iter() {
         check.segment(segment)?;
     }
@@ -37,24 +43,27 @@ pub(crate) fn check(snapshot: &Snapshot) -> Result<CheckReport> {
 
 struct Check<'a> {
     snapshot: &'a Snapshot,
+    links: LinkView<'a>,
     report: CheckReport,
-    /// (subject, home) -> the intervals whose events may lie there.
-    placements: HashMap<(u32, u32), Vec<(i64, i64)>>,
+}
+
+fn add(report: &mut CheckReport, problem: String) {
+    if report.problems.len() < PROBLEMS_MAX {
+        report.problems.push(problem);
+    } else {
+        report.problems_unlisted += 1;
+    }
 }
 
 impl Check<'_> {
     fn problem(&mut self, problem: String) {
-        if self.report.problems.len() < PROBLEMS_MAX {
-            self.report.problems.push(problem);
-        } else {
-            self.report.problems_unlisted += 1;
-        }
+        add(&mut self.report, problem);
     }
 
     /// Names and numbers must tell the same, numbers without gaps.
     fn names(&mut self) -> Result<()> {
         let snapshot = self.snapshot;
-        let mut problems = Vec::new();
+        let report = &mut self.report;
         let mut entities = 0;
         snapshot.view.snapshot.with_cursor(Family::Numbers, |cursor| {
             let mut expected = 0u32;
@@ -66,7 +75,7 @@ impl Check<'_> {
                     expected = FIRST_OTHER;
                 }
                 if number != expected {
-                    problems.push(format!("entity {expected} has no name, {number} comes next"));
+                    add(report, format!("entity {expected} has no name, {number} comes next"));
                 }
                 expected = number.wrapping_add(1);
                 entities += 1;
@@ -75,10 +84,10 @@ impl Check<'_> {
                         key::name(kind, &id, &mut name);
                         let back = snapshot.view.snapshot.get(Family::Names, &name)?;
                         if back.as_deref() != Some(&key::number(number)[..]) {
-                            problems.push(format!("the name of entity {number} leads elsewhere"));
+                            add(report, format!("the name of entity {number} leads elsewhere"));
                         }
                     }
-                    Err(error) => problems.push(format!("name of entity {number}: {error}")),
+                    Err(error) => add(report, format!("name of entity {number}: {error}")),
                 }
                 entry = cursor.advance()?;
             }
@@ -86,58 +95,96 @@ impl Check<'_> {
         })?;
         let counts = load_counts(&snapshot.view.snapshot)?;
         if counts.entities.iter().sum::<u64>() != entities {
-            problems.push(format!("{entities} entities where {} are counted", counts.entities.iter().sum::<u64>()));
+            add(report, format!("{entities} entities where {} are counted", counts.entities.iter().sum::<u64>()));
         }
         self.report.entities = entities;
-        problems.into_iter().for_each(|problem| self.problem(problem));
         Ok(())
     }
 
-    /// Every link must stand under both its ends.
+    /// Every link must stand under both its ends, and every entity whose events may be felt elsewhere than
+    /// where they lie must be noted as a suspect.
     fn links(&mut self) -> Result<()> {
-        let snapshot = self.snapshot;
-        let mut problems = Vec::new();
+        let Check { snapshot, links, report } = self;
+        let snapshot = &snapshot.view.snapshot;
         let (mut rows, mut outgoing) = (0, 0u64);
-        let placements = &mut self.placements;
-        snapshot.view.snapshot.with_cursor(Family::Links, |cursor| {
+        // The entity whose rows are read, where its events lie, and whether anything depends on it.
+        let (mut entity, mut placements, mut needed) = (0, Vec::new(), false);
+        snapshot.with_cursor(Family::Links, |cursor| {
             let mut entry = cursor.seek(&[])?;
             while let Some((key, value)) = entry {
                 rows += 1;
                 match decode_row(key, value) {
-                    Err(error) => problems.push(format!("link row {rows}: {error}")),
-                    Ok(((link, _), _)) if link.side == Side::Placement => {
-                        placements.entry((link.entity, link.other)).or_default().push((link.from, link.to));
-                    }
+                    Err(error) => add(report, format!("link row {rows}: {error}")),
                     Ok(((link, _), _)) => {
-                        outgoing += u64::from(link.side == Side::Outgoing);
-                        let side = if link.side == Side::Outgoing { Side::Incoming } else { Side::Outgoing };
-                        let mirror = LinkKey { entity: link.other, side, other: link.entity, ..link };
-                        let back = snapshot.view.snapshot.get(Family::Links, &mirror.encode())?;
-                        if back.as_deref() != Some(value) {
-                            problems.push(format!(
-                                "a link between entities {} and {} stands under one of them only",
-                                link.entity, link.other
-                            ));
+                        if link.entity != entity {
+                            noted(snapshot, links, entity, &placements, needed, report)?;
+                            (entity, needed) = (link.entity, false);
+                            placements.clear();
+                        }
+                        needed |= link.side == Side::Incoming;
+                        if link.side == Side::Placement {
+                            let (from, to) = (Timestamp::from_nanos(link.from), Timestamp::from_nanos(link.to));
+                            placements.push(Placement { home: link.other, during: Interval::new(from, to) });
+                        } else {
+                            outgoing += u64::from(link.side == Side::Outgoing);
+                            let side = if link.side == Side::Outgoing { Side::Incoming } else { Side::Outgoing };
+                            let mirror = LinkKey { entity: link.other, side, other: link.entity, ..link };
+                            if snapshot.get(Family::Links, &mirror.encode())?.as_deref() != Some(value) {
+                                let (one, other) = (link.entity, link.other);
+                                let under =
+                                    format!("a link between entities {one} and {other} stands under one of them only");
+                                add(report, under);
+                            }
                         }
                     }
                 }
                 entry = cursor.advance()?;
             }
-            Ok(())
+            noted(snapshot, links, entity, &placements, needed, report)
         })?;
-        let counted = load_counts(&snapshot.view.snapshot)?.links;
+        let counted = load_counts(snapshot)?.links;
         if counted != outgoing {
-            problems.push(format!("{outgoing} links where {counted} are counted"));
+            add(report, format!("{outgoing} links where {counted} are counted"));
         }
-        self.report.links = rows;
-        problems.into_iter().for_each(|problem| self.problem(problem));
+        report.links = rows;
         Ok(())
+    }
+
+    /// Every suspect must be an entity.
+    fn suspects(&mut self) -> Result<()> {
+        let Check { snapshot, report, .. } = self;
+        let snapshot = &snapshot.view.snapshot;
+        snapshot.with_cursor(Family::Meta, |cursor| {
+            let mut entry = cursor.seek(key::SUSPECT)?;
+            while let Some((key, value)) = entry {
+                match key::parse_suspect(key) {
+                    Ok(None) => break,
+                    Ok(Some(entity)) if snapshot.get(Family::Numbers, &key::number(entity))?.is_none() => {
+                        add(report, format!("suspect {entity} is no entity"));
+                    }
+                    Ok(Some(_)) if value.is_empty() => {}
+                    Ok(Some(entity)) => {
+                        add(report, format!("suspect {entity} has {} bytes where none are written", value.len()));
+                    }
+                    Err(error) => add(report, format!("suspects: {error}")),
+                }
+                entry = cursor.advance()?;
+            }
+            Ok(())
+        })
     }
 
     fn segment(&mut self, segment: &Segment) -> Result<()> {
         let snapshot = self.snapshot;
         let number = segment.meta.number;
         let lookup = &snapshot.lookup;
+        let mut index = match IndexCheck::open(&lookup.store, &segment.meta) {
+            Ok(index) => Some(index),
+            Err(error) => {
+                self.problem(error.to_string());
+                None
+            }
+        };
         let mut cursor = lookup.store.cursor(Family::Rows, true);
         let mut entry = cursor.seek(&key::row(number, 0))?;
         let (mut homes, mut rows) = (0u64, 0u64);
@@ -156,8 +203,15 @@ impl Check<'_> {
                         Reading { store: &lookup.store, layouts: &*tables, during: Interval::ALL, wanted: &Everything };
                     segment.read_home(home, value, &reading, &mut scratch, &mut events)
                 };
-                if let Err(error) = outcome {
-                    self.problem(error.to_string());
+                match outcome {
+                    Ok(()) => self.index(&mut index, Some((home, &events[..]))),
+                    Err(error) => {
+                        self.problem(error.to_string());
+                        if index.take().is_some() {
+                            let place = format!("slab {}, segment {number}", slab_of(home));
+                            self.problem(format!("the index is not compared from {place} on: a row is damaged"));
+                        }
+                    }
                 }
                 homes += 1;
                 rows += events.len() as u64;
@@ -176,6 +230,7 @@ impl Check<'_> {
             }
             entry = cursor.advance()?;
         }
+        self.index(&mut index, None);
         if homes != segment.homes.len() || rows != segment.meta.rows {
             self.problem(format!(
                 "segment {number} has {homes} homes and {rows} rows where {} and {} are listed",
@@ -186,6 +241,24 @@ impl Check<'_> {
         self.report.rows += rows;
         self.report.segments += 1;
         Ok(())
+    }
+
+    /// Compares the index with the next home, or with there being none; no longer once it is `None`.
+    fn index(&mut self, index: &mut Option<IndexCheck<'_>>, home: Option<(u32, &[RawEvent])>) {
+        let terms = &self.snapshot.lookup.terms;
+        let report = &mut self.report;
+        let mut tell = |problem| add(report, problem);
+        let outcome = match (home, index.as_mut()) {
+            (Some((home, events)), Some(check)) => {
+                check.home(home, events, &|shape| ShapeFacts::of(terms, shape), &mut tell)
+            }
+            (None, Some(_)) => index.take().map_or(Ok(()), |check| check.finish(&mut tell)),
+            (_, None) => Ok(()),
+        };
+        if let Err(error) = outcome {
+            *index = None;
+            tell(format!("the index cannot be read any further: {error}"));
+        }
     }
 
     fn event(&self, segment: &Segment, home: u32, event: &RawEvent, resolver: &Resolver<'_>) -> Result<()> {
@@ -202,17 +275,20 @@ impl Check<'_> {
 
     /// A home must be a subject, or a place where events of a subject are known to lie.
     fn placed(&self, home: u32, event: &RawEvent) -> Result<()> {
-        let known = |subject: &u32| {
-            *subject == home
-                || self.placements.get(&(*subject, home)).is_some_and(|intervals| {
-                    intervals.iter().any(|&(from, to)| from <= event.time && event.until() <= to)
-                })
-        };
-        if event.subjects.iter().any(known) || event.subjects.is_empty() && home == NOWHERE {
-            Ok(())
-        } else {
-            Err(Error::corrupt("no reader would look for it there"))
+        if event.subjects.contains(&home) || event.subjects.is_empty() && home == NOWHERE {
+            return Ok(());
         }
+        let mut subjects = event.subjects.clone();
+        subjects.sort_unstable();
+        let there = |placement: &Placement| {
+            let during = &placement.during;
+            placement.home == home && during.from.as_nanos() <= event.time && event.until() <= during.to.as_nanos()
+        };
+        let known = |outgoing: &Arc<Outgoing>| outgoing.placements.iter().any(there);
+        if self.links.outgoing_of(&subjects)?.iter().any(known) {
+            return Ok(());
+        }
+        Err(Error::corrupt("no reader would look for it there"))
     }
 
     fn active(&mut self) -> Result<()> {
@@ -239,4 +315,30 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// Whoever may feel events elsewhere than where they lie is found through a note of their subject.
+fn noted(
+    snapshot: &StoreSnapshot,
+    links: &LinkView<'_>,
+    entity: u32,
+    placements: &[Placement],
+    needed: bool,
+    report: &mut CheckReport,
+) -> Result<()> {
+    // Events of a customer lie under the customer alone.
+    let lies = if entity < FIRST_OTHER { needed } else { !placements.is_empty() };
+    if !lies || snapshot.get(Family::Meta, &key::suspect(entity))?.is_some() {
+        return Ok(());
+    }
+    match dependents(links, entity) {
+        Err(error) => add(report, format!("links above entity {entity}: {error}")),
+        Ok(dependents) => {
+            let alone = if entity < FIRST_OTHER { dependents.is_empty() } else { private(&dependents, placements) };
+            if !alone {
+                add(report, format!("entity {entity} is no suspect, though not only its events' homes feel them"));
+            }
+        }
+    }
+    Ok(())
 }

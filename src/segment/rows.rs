@@ -67,15 +67,7 @@ impl<'a> RowWriter<'a> {
         self.homes.insert(home);
         self.rows += events.len() as u64;
         let terms = self.terms;
-        self.index.home(home, events, &|shape| {
-            let tables = terms.read();
-            let entry = tables.shape(shape)?;
-            Ok(ShapeFacts {
-                kind: entry.shape.kind,
-                lasting: entry.shape.layout.has_end,
-                scopes: entry.attributes.iter().map(|&(_, scope)| scope).collect(),
-            })
-        })?;
+        self.index.home(home, events, &|shape| ShapeFacts::of(terms, shape))?;
         self.bytes.clear();
         if events.len() <= CHUNK_EVENTS {
             chunk::encode_single(events, base, &mut self.bytes);

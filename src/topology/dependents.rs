@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::model::{Interval, IntervalSet};
 use crate::store::{Batch, Family, Store, StoreSnapshot};
 use crate::topology::facts::{Edge, Facts};
-use crate::topology::links::LinkView;
+use crate::topology::links::{LinkView, Placement};
 use crate::topology::reach::reach;
 
 /// Links followed, as by a stream that does not say otherwise.
@@ -34,13 +34,31 @@ impl Facts for Upwards<'_, '_> {
 /// The customers that depend on `entity` over at most 8 links; a customer does not count for itself.
 ///
 /// Cost: one scan of links for each entity on the way up.
-fn dependents(links: &LinkView<'_>, entity: u32) -> Result<Dependents> {
+pub(crate) fn dependents(links: &LinkView<'_>, entity: u32) -> Result<Dependents> {
     let reached = reach(&Upwards(links), entity, Interval::ALL, MAX_HOPS)?;
     let above = reached.entities.into_iter().skip(1);
     let customers = above.filter(|reached| reached.entity < FIRST_OTHER);
     let mut found: Dependents = customers.map(|reached| (reached.entity, reached.when)).collect();
     found.sort_unstable_by_key(|(customer, _)| *customer);
     Ok(found)
+}
+
+/// Whether events that lie where `placements` say are felt by their homes at all those times, and by
+/// nobody else.
+pub(crate) fn private(dependents: &Dependents, placements: &[Placement]) -> bool {
+    placements.iter().all(|placement| {
+        let mut owner = false;
+        let mut others = false;
+        for (customer, when) in dependents {
+            let held = when.clip(&placement.during);
+            if *customer == placement.home {
+                owner = held.intervals() == [placement.during];
+            } else {
+                others |= !held.is_empty();
+            }
+        }
+        owner && !others
+    })
 }
 
 #[derive(Clone)]
@@ -98,9 +116,9 @@ pub(crate) fn put_suspect(store: &Store, batch: &mut Batch, entity: u32) {
 pub(crate) fn suspects(snapshot: &StoreSnapshot) -> Result<Vec<u32>> {
     snapshot.with_cursor(Family::Meta, |cursor| {
         let mut found = Vec::new();
-        let mut entry = cursor.seek(&key::suspect(0))?;
+        let mut entry = cursor.seek(key::SUSPECT)?;
         while let Some((key, _)) = entry {
-            let Some(entity) = key::parse_suspect(key) else { break };
+            let Some(entity) = key::parse_suspect(key)? else { break };
             found.push(entity);
             entry = cursor.advance()?;
         }

@@ -12,8 +12,8 @@ mod links;
 mod paths;
 mod reach;
 
-pub(crate) use dependents::{Dependents, DependentsCache, put_suspect, suspects};
+pub(crate) use dependents::{Dependents, DependentsCache, dependents, private, put_suspect, suspects};
 pub(crate) use facts::{Edge, Facts, effective};
-pub(crate) use links::{LinkCache, LinkView, Placement, decode_row, encode_value};
+pub(crate) use links::{LinkCache, LinkView, Outgoing, Placement, decode_row, encode_value};
 pub(crate) use paths::{NumberPath, minimal, paths};
 pub(crate) use reach::{Reach, reach};

@@ -3,18 +3,32 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ofone::{Batch, Db, ErrorKind, Event, Interval, Link, Options, Result};
+use ofone::{Batch, Bucket, Db, Error, ErrorKind, Event, Expr, Interval, Link};
+use ofone::{Options, Predicate, Result, Score, Snapshot, Text};
 
 use crate::support::{at, entity, event, link, options, scratch, setting};
 
 const CUSTOMERS: u64 = 40;
 
-/// What a store answers.
-#[derive(Debug, PartialEq)]
+/// Sets that pages, books, components' rows and links decide, each with some help of the others.
+const SETS: [&str; 8] = [
+    "did(any, n >= 3)",
+    "did(kind = thing.happened, during [1970-01-01T00:00:00.000002Z, 1970-01-01T00:00:00.000009Z))",
+    "did(kind = fault.seen and attr.note ~ \"*1*\")",
+    "did(kind = fault.seen, n >= 2, until 1970-01-01T00:00:00.0000201Z)",
+    "did(about = service:S7) or did(on = olt:K1 and kind = alarm.raised, until 1970-01-01T00:00:00.000005Z)",
+    "did(with in (cell:2, cell:3))",
+    "seq(kind = thing.happened -> kind = fault.seen, within 900ns) minus reach(olt:K2, until 1970-01-01T00:00:00.000004Z)",
+    "not did(kind = alarm.raised, n >= 5, until 1970-01-01T00:00:00.000002Z)",
+];
+
+/// One answer, as text: of whatever kind, it is the same or it is not.
+type Answer = Result<String>;
+
+/// What a store answers to each question, and the problems that a check reports.
 struct Answers {
-    streams: Vec<Vec<(Event, Vec<Interval>)>>,
-    links: Vec<Link>,
-    problems: usize,
+    told: Vec<Answer>,
+    problems: Result<Vec<String>>,
 }
 
 fn customer(number: u64) -> String {
@@ -33,9 +47,13 @@ fn batch(number: u64) -> Batch {
             let note = format!("{name} of {id} in batch {number}, {}", number * 7919 % 1000);
             event(time, &format!("{name}-{number}-{index}"), subject).attribute("note", note)
         };
-        batch.event(noted("own", &format!("customer:{id}")));
-        batch.event(noted("fault", &service).end(at(time + 500)));
-        batch.event(noted("alarm", &format!("olt:K{}", index % 4)));
+        let kind = |kind: &str, mut event: Event| {
+            event.kind = kind.into();
+            event
+        };
+        batch.event(noted("own", &format!("customer:{id}")).context(entity(&format!("cell:{}", index % 7))));
+        batch.event(kind("fault.seen", noted("fault", &service).end(at(time + 500))));
+        batch.event(kind("alarm.raised", noted("alarm", &format!("olt:K{}", index % 4))));
     }
     batch
 }
@@ -47,19 +65,41 @@ fn write(db: &Db, batches: std::ops::Range<u64>) {
     }
 }
 
+/// Asks everything, whatever fails on the way: an answer after a failure must be right too.
 fn answers(path: &Path) -> Result<Answers> {
     let db = Db::open(path, Options::new().create(false).cache_bytes(1 << 20))?;
     let snapshot = db.snapshot();
-    let mut answers = Answers { streams: Vec::new(), links: Vec::new(), problems: 0 };
+    let mut told = Vec::new();
     for number in 0..CUSTOMERS {
-        let stream = snapshot.stream(customer(number)).run()?;
-        let items = stream.map(|item| item.map(|item| (item.event, item.felt.intervals().to_vec())));
-        answers.streams.push(items.collect::<Result<_>>()?);
-        answers.links.extend(snapshot.links(&entity(&format!("service:S{number}")), None)?.outgoing);
+        told.push(stream(&snapshot, &customer(number)));
+        told.push(links(&snapshot, &format!("service:S{number}")));
     }
-    let report = db.check()?;
-    answers.problems = report.problems.len();
-    Ok(answers)
+    told.extend(SETS.iter().map(|text| set(&snapshot, text)));
+    told.extend(["any", "kind = fault.seen", "attr.note ~ \"*2*\""].iter().flat_map(|text| counts(&snapshot, text)));
+    Ok(Answers { told, problems: db.check().map(|report| report.problems) })
+}
+
+fn stream(snapshot: &Snapshot, customer: &str) -> Answer {
+    let items = snapshot.stream(customer).run()?;
+    let items = items.map(|item| item.map(|item| (item.event, item.felt.intervals().to_vec())));
+    Ok(format!("{:?}", items.collect::<Result<Vec<(Event, Vec<Interval>)>>>()?))
+}
+
+fn links(snapshot: &Snapshot, of: &str) -> Answer {
+    let outgoing: Vec<Link> = snapshot.links(&entity(of), None)?.outgoing;
+    Ok(format!("{outgoing:?}"))
+}
+
+fn set(snapshot: &Snapshot, text: &str) -> Answer {
+    let expr: Expr = text.parse().expect("an expression");
+    Ok(format!("{:?}", snapshot.who(expr).now(at(0)).run()?.ids().collect::<Result<Vec<Text>>>()?))
+}
+
+fn counts(snapshot: &Snapshot, text: &str) -> [Answer; 2] {
+    let what: Predicate = text.parse().expect("a predicate");
+    let timeline = snapshot.timeline(what.clone()).every(Bucket::Length(1000)).run();
+    let top = snapshot.top_customers(what, Score::Events).limit(9).run();
+    [timeline.map(|rows| format!("{rows:?}")), top.map(|rows| format!("{rows:?}"))]
 }
 
 /// A copy of the store at `from`, without its lock.
@@ -85,17 +125,34 @@ fn files(store: &Path, extension: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// What came of damage: an error of a kind that says so, problems in a report, or nothing at all.
+/// What came of damage: errors that say so and where, problems in a report, or nothing at all.
 fn judge(store: &Path, whole: &Answers, damage: &str) -> bool {
-    match answers(store) {
+    let damaged = |error: &Error| {
+        assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io), "{damage}: {error:?}");
+        assert!(error.place().is_some(), "{damage} is reported without a place: {error:?}");
+    };
+    let told = match answers(store) {
+        Ok(told) => told,
         Err(error) => {
-            let kind = error.kind();
-            assert!(matches!(kind, ErrorKind::Corrupt | ErrorKind::Io), "{damage}: {error:?}");
-            true
+            damaged(&error);
+            return true;
         }
-        Ok(told) => {
-            assert_eq!((&told.streams, &told.links), (&whole.streams, &whole.links), "{damage} changes an answer");
-            told.problems > 0
+    };
+    let mut noticed = false;
+    for (told, whole) in told.told.iter().zip(&whole.told) {
+        match told {
+            Ok(told) => assert_eq!(told, whole.as_ref().expect("it is whole"), "{damage} changes an answer"),
+            Err(error) => {
+                damaged(error);
+                noticed = true;
+            }
+        }
+    }
+    match told.problems {
+        Ok(problems) => noticed || !problems.is_empty(),
+        Err(error) => {
+            damaged(&error);
+            true
         }
     }
 }
@@ -105,19 +162,32 @@ fn undamaged(store: &Path) -> Answers {
     let place = scratch();
     copy(store, &place.path().join("store"));
     let whole = answers(&place.path().join("store")).expect("the store is whole");
-    assert_eq!(whole.problems, 0);
+    assert_eq!(whole.problems.as_ref().expect("a report"), &Vec::<String>::new());
+    whole.told.iter().for_each(|told| assert!(told.as_ref().is_ok_and(|told| told.len() > 2), "{told:?}"));
     whole
 }
 
-/// Damages copies of `store`, each in one place.
-fn spoil(store: &Path, extension: &str, rounds: u64, places: impl Fn(u64) -> u64) -> u64 {
+/// The files that hold an index. They are not compressed, so the first entry stands there as it is:
+/// nothing shared, the lengths of key (with eight bytes of RocksDB's) and value, and a key of 11 bytes.
+fn index_files(store: &Path) -> Vec<PathBuf> {
+    let is_index = |file: &PathBuf| {
+        let bytes = fs::read(file).expect("a file of the store");
+        let Some([0, 19, rest @ ..]) = bytes.get(..32) else { return false };
+        let key = rest.iter().position(|byte| *byte < 0x80).map_or(0, |last| last + 1);
+        matches!(rest[key + 6], b'b' | b'p')
+    };
+    files(store, "sst").into_iter().filter(is_index).collect()
+}
+
+/// Damages copies of `store`, each in one place of one of the files that `among` lists.
+fn spoil(store: &Path, among: impl Fn(&Path) -> Vec<PathBuf>, rounds: u64, places: impl Fn(u64) -> u64) -> u64 {
     let whole = undamaged(store);
     let mut noticed = 0;
     for round in 0..rounds {
         let place = scratch();
         let spoilt = place.path().join("store");
         copy(store, &spoilt);
-        let files = files(&spoilt, extension);
+        let files = among(&spoilt);
         let random = scramble(round);
         let file = &files[usize::try_from(random).unwrap_or(0) % files.len()];
         let mut bytes = fs::read(file).expect("a file of the store");
@@ -144,9 +214,25 @@ fn a_flipped_byte_in_a_sealed_file_is_never_another_answer() {
     db.flush().expect("a flush");
     db.wait_until_quiet().expect("quiet");
     drop(db);
-    let noticed = spoil(&store, "sst", rounds, |length| length);
+    let noticed = spoil(&store, |store| files(store, "sst"), rounds, |length| length);
     eprintln!("{noticed} of {rounds} flipped bytes were noticed");
     assert!(noticed * 2 > rounds, "most bytes of a file are read by a check: {noticed} of {rounds}");
+}
+
+#[test]
+fn a_flipped_byte_in_an_index_is_never_another_answer() {
+    let rounds = setting("OFONE_DAMAGE_ROUNDS", 60);
+    let place = scratch();
+    let store = place.path().join("store");
+    let db = Db::open(&store, options(300)).expect("a store");
+    write(&db, 0..40);
+    // Segments that are not merged yet have an index each.
+    db.flush().expect("a flush");
+    drop(db);
+    assert!(!index_files(&store).is_empty(), "some files hold an index");
+    let noticed = spoil(&store, index_files, rounds, |length| length);
+    eprintln!("{noticed} of {rounds} flipped bytes were noticed");
+    assert!(noticed * 3 > rounds, "the pages and books are read by a check: {noticed} of {rounds}");
 }
 
 #[test]
@@ -160,7 +246,7 @@ fn a_flipped_byte_before_the_end_of_the_log_is_never_another_answer() {
     // A damaged end is taken for a torn write.
     let before_the_end = |length: u64| length.saturating_sub(64 << 10);
     assert!(files(&store, "log")[0].metadata().expect("a log").len() > 200 << 10, "a log of several blocks");
-    let noticed = spoil(&store, "log", rounds, before_the_end);
+    let noticed = spoil(&store, |store| files(store, "log"), rounds, before_the_end);
     eprintln!("{noticed} of {rounds} flipped bytes were noticed");
     assert_eq!(noticed, rounds, "every byte of a log is read at open");
 }

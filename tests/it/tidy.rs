@@ -196,6 +196,19 @@ fn the_library_lists_its_modules_from_the_lowest_floor_up() {
 }
 
 #[test]
+fn the_architecture_page_lists_the_floors() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).expect("the page is there");
+    for (number, floor) in FLOORS.iter().enumerate() {
+        let line =
+            page.lines().find_map(|line| line.strip_prefix(&format!("F{number} "))).expect("each floor has a line");
+        // The names come first, then what is said about them.
+        let listed = line.split_whitespace().map(|word| word.trim_end_matches('/').trim_end_matches(".rs"));
+        let named: BTreeSet<&str> = listed.take(floor.len()).collect();
+        assert_eq!(named, floor.iter().copied().collect(), "floor {number} of docs/architecture.md");
+    }
+}
+
+#[test]
 fn imports_go_downward_only() {
     assert_eq!(problems("src", imports_that_go_up), Vec::<String>::new());
 }

@@ -11,7 +11,7 @@ use crate::codec::raw::FIRST_OTHER;
 use crate::error::Result;
 use crate::query::cohort::effort::Effort;
 use crate::query::snapshot::Snapshot;
-use crate::topology::Placement;
+use crate::topology::{Placement, private};
 
 /// The customers of whom nothing may be concluded from where events lie. Remembered until links change.
 pub(super) fn doubted(snapshot: &Snapshot, effort: &Effort) -> Result<Arc<RoaringBitmap>> {
@@ -31,20 +31,7 @@ pub(super) fn doubted(snapshot: &Snapshot, effort: &Effort) -> Result<Arc<Roarin
         }
         let outgoing = links.outgoing_of(&[subject])?;
         let placements: &[Placement] = outgoing.first().map_or(&[], |outgoing| &outgoing.placements);
-        let right = placements.iter().all(|placement| {
-            let mut owner = false;
-            let mut others = false;
-            for (customer, when) in dependents.iter() {
-                let held = when.clip(&placement.during);
-                if *customer == placement.home {
-                    owner = held.intervals() == [placement.during];
-                } else {
-                    others |= !held.is_empty();
-                }
-            }
-            owner && !others
-        });
-        if !right {
+        if !private(&dependents, placements) {
             found.extend(placements.iter().map(|placement| placement.home));
             found.extend(dependents.iter().map(|(customer, _)| *customer));
         }
