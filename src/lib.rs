@@ -83,8 +83,8 @@ pub use model::{
     Text, Timestamp, Value, Window,
 };
 pub use query::{
-    Bucket, CalendarUnit, CancelToken, CheckReport, Cohort, Cursor, Customers, EntityInfo, Explain, ExplainStep, Field,
-    Funnel, FunnelQuery, FunnelStep, Ids, Links, Path, SavedCohort, Score, Snapshot, SourceStats, Stats, Stream,
-    StreamItem, StreamQuery, TimelineBucket, TimelineQuery, TopCustomer, TopCustomersQuery, TopQuery, TopRow, WhoQuery,
-    Why, WhyNot, Witness, WitnessClause,
+    AttributeStats, Bucket, CalendarUnit, CancelToken, CheckReport, Cohort, Cursor, Customers, EntityInfo, Explain,
+    ExplainStep, Field, Funnel, FunnelQuery, FunnelStep, Ids, Indexed, Links, Path, SavedCohort, Score, Snapshot,
+    SourceStats, Stats, Stream, StreamItem, StreamQuery, TimelineBucket, TimelineQuery, TopCustomer, TopCustomersQuery,
+    TopQuery, TopRow, WhoQuery, Why, WhyNot, Witness, WitnessClause,
 };

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::error::{Error, Result};
 use crate::export::escape::is_unsafe;
 use crate::model::{Entity, Event, Interval, IntervalSet, Link, Severity, Text, Timestamp, Value};
-use crate::query::{Links, Path, Stats, StreamItem, Why, WhyNot, Witness};
+use crate::query::{AttributeStats, Indexed, Links, Path, Stats, StreamItem, Why, WhyNot, Witness};
 
 /// What [`write_item`] adds to the fields that it always writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +98,7 @@ pub fn write_stats(out: impl Write, stats: &Stats) -> Result<()> {
         unsealed_events: stats.unsealed_events,
         disk_bytes: stats.disk_bytes,
         kinds: Counts(&stats.kinds),
+        attributes: KindAttributes(&stats.attributes),
         layers: Counts(&stats.layers),
         sources: sources.collect(),
         severities: &stats.severities,
@@ -413,10 +414,39 @@ struct StatsRow<'a> {
     unsealed_events: u64,
     disk_bytes: u64,
     kinds: Counts<'a>,
+    attributes: KindAttributes<'a>,
     layers: Counts<'a>,
     sources: BTreeMap<&'a str, SourceRow>,
     severities: &'a BTreeMap<u8, u64>,
     entities: Counts<'a>,
+}
+
+/// By kind, then by name.
+struct KindAttributes<'a>(&'a BTreeMap<Text, BTreeMap<Text, AttributeStats>>);
+
+impl Serialize for KindAttributes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let row = |attribute: &AttributeStats| AttributeRow {
+            events: attribute.events,
+            texts: attribute.texts,
+            indexed: match attribute.indexed {
+                Indexed::Yes => "yes",
+                Indexed::Partly => "partly",
+                Indexed::No => "no",
+            },
+        };
+        serializer.collect_map(self.0.iter().map(|(kind, of_kind)| {
+            let rows = of_kind.iter().map(|(name, attribute)| (name.as_str(), row(attribute)));
+            (kind.as_str(), rows.collect::<BTreeMap<_, _>>())
+        }))
+    }
+}
+
+#[derive(Serialize)]
+struct AttributeRow {
+    events: u64,
+    texts: u64,
+    indexed: &'static str,
 }
 
 #[derive(Serialize)]

@@ -40,6 +40,31 @@ pub struct SourceStats {
     pub last_commit: u64,
 }
 
+/// What is known of one attribute of the events of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttributeStats {
+    /// Events that have it.
+    pub events: u64,
+    /// Different texts that were given a number so far: at most 4,096, none longer than 256 bytes.
+    pub texts: u64,
+    /// Whether questions about sets of customers find it in the index.
+    pub indexed: Indexed,
+}
+
+/// Whether the index of a sealed segment tells an attribute, so that no row is read for its sake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Indexed {
+    /// Its numbered texts, everywhere: there are at most 255.
+    Yes,
+    /// Where at most 255 of its texts meet: among the events of its kind of 65,536 neighbouring homes in
+    /// one segment.
+    Partly,
+    /// Nowhere: it has no numbered text. Numbers, truth values and long texts have none.
+    No,
+}
+
 /// Counts of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,6 +77,8 @@ pub struct Stats {
     pub last: Option<Timestamp>,
     /// Events by kind.
     pub kinds: BTreeMap<Text, u64>,
+    /// Attributes by kind of event and name.
+    pub attributes: BTreeMap<Text, BTreeMap<Text, AttributeStats>>,
     /// Events by layer; those without one are not counted here.
     pub layers: BTreeMap<Text, u64>,
     /// What is known of each feed.

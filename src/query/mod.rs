@@ -16,7 +16,7 @@ mod snapshot;
 mod stream;
 mod why;
 
-pub use answer::{CheckReport, EntityInfo, Links, SourceStats, Stats};
+pub use answer::{AttributeStats, CheckReport, EntityInfo, Indexed, Links, SourceStats, Stats};
 pub(crate) use check::check;
 pub use cohort::{
     Bucket, CalendarUnit, CancelToken, Cohort, Explain, ExplainStep, Field, Funnel, FunnelQuery, FunnelStep, Ids,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::codec::chunk::{Everything, Scratch};
 use crate::codec::key::{self, Side};
+use crate::codec::page::ATTRIBUTE_TEXTS_MAX;
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::dictionary::parse_name;
 use crate::error::Result;
 use crate::model::{Entity, Event, EventName, Interval, Link, Text, Timestamp};
-use crate::query::answer::{EntityInfo, Links, SourceStats, Stats};
+use crate::query::answer::{AttributeStats, EntityInfo, Indexed, Links, SourceStats, Stats};
 use crate::query::lookup::Resolver;
 use crate::query::stream::StreamQuery;
 use crate::query::why::{self, Why};
@@ -147,6 +148,17 @@ impl Snapshot {
             *stats.kinds.entry(shape.kind.clone()).or_default() += count.events;
             if let Some(layer) = &shape.layer {
                 *stats.layers.entry(layer.clone()).or_default() += count.events;
+            }
+            for (name, scope) in &shape.attributes {
+                let of_kind = stats.attributes.entry(shape.kind.clone()).or_default();
+                let texts = tables.texts(*scope).len();
+                let indexed = match texts {
+                    0 => Indexed::No,
+                    1..=ATTRIBUTE_TEXTS_MAX => Indexed::Yes,
+                    _ => Indexed::Partly,
+                };
+                let none = AttributeStats { events: 0, texts: texts as u64, indexed };
+                of_kind.entry(name.clone()).or_insert(none).events += count.events;
             }
             let none = SourceStats { events: 0, last_event: Timestamp::MIN, last_commit: 0 };
             let source = stats.sources.entry(shape.source.clone()).or_insert(none);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ofone::{
-    Batch, Cursor, Db, Entity, ErrorKind, Event, EventName, Interval, LinkChange, Outcome, Receipt, Record, Snapshot,
-    StreamItem, StreamQuery, Text, Timestamp, Value, WhyNot, Window,
+    Batch, Cursor, Db, Entity, ErrorKind, Event, EventName, Indexed, Interval, LinkChange, Outcome, Receipt, Record,
+    Snapshot, StreamItem, StreamQuery, Text, Timestamp, Value, WhyNot, Window,
 };
 use tempfile::TempDir;
 
@@ -677,6 +677,20 @@ fn the_type_of_customers_is_set_at_creation_and_stays() {
     assert_eq!(customers, [Text::from("H")]);
     let info = db.snapshot().entity(&entity("customer:H")).expect("a lookup").expect("known");
     assert!(!info.is_customer, "{info:?}");
+}
+
+#[test]
+fn counters_tell_which_attributes_the_index_tells() {
+    let (_place, db) = store();
+    let named = |number: i64| event(number, &number.to_string(), "customer:A").attribute("cause", format!("c{number}"));
+    commit(&db, (0..255).map(|number| named(number).attribute("tries", number).into()));
+    let stats = || db.snapshot().stats().expect("counters").attributes;
+    let of = |name: &str| stats()["thing.happened"][name];
+    assert_eq!((of("cause").events, of("cause").texts, of("cause").indexed), (255, 255, Indexed::Yes));
+    assert_eq!((of("tries").events, of("tries").texts, of("tries").indexed), (255, 0, Indexed::No));
+    commit(&db, [named(255).into()]);
+    assert_eq!((of("cause").events, of("cause").indexed), (256, Indexed::Partly));
+    assert_eq!(stats().len(), 1, "attributes of a kind without any are not listed: {:?}", stats());
 }
 
 #[test]

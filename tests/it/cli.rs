@@ -187,6 +187,9 @@ fn what_gen_makes_can_be_asked_for_in_ndjson() {
     for field in ["customers", "events", "links"] {
         assert_eq!(stats[field], made[field], "{field}");
     }
+    let mut attributes =
+        stats["attributes"].as_object().expect("by kind").values().filter_map(Json::as_object).flatten();
+    assert!(attributes.any(|(_, attribute)| attribute["indexed"] == "yes" && attribute["events"].as_u64() > Some(0)));
     let all = lines(&told(&["stream", "--all", "--count", "--db", store], 0));
     assert_eq!(Json::from(all.len()), made["customers"]);
     assert_eq!(lines(&told(&["check", "--db", store], 0)), Vec::<Json>::new(), "no problem, no line");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use ofone::export::write_stats;
-use ofone::{Severity, Stats, Text};
+use ofone::{AttributeStats, Indexed, Severity, Stats, Text};
 
 use crate::args::{Format, OutputArgs, StoreArgs};
 use crate::exit::Done;
@@ -65,6 +65,7 @@ fn table(out: &mut Stdout, stats: &Stats, clock: &Clock) -> Done {
     grid.write(out)?;
     counts(out, &screen, "layer", &stats.layers)?;
     counts(out, &screen, "kind", &stats.kinds)?;
+    attributes(out, &screen, stats)?;
     sources(out, &screen, stats, clock)?;
     counts(out, &screen, "severity", &severities(stats))?;
     counts(out, &screen, "entity type", &stats.entities)?;
@@ -89,6 +90,38 @@ fn counts(out: &mut Stdout, screen: &Screen, title: &str, counts: &BTreeMap<Text
     }
     writeln!(out)?;
     Ok(grid.write(out)?)
+}
+
+/// The attributes that most events have, and whether questions find them in the index.
+fn attributes(out: &mut Stdout, screen: &Screen, stats: &Stats) -> Done {
+    let mut largest: Vec<(String, AttributeStats)> = named_attributes(stats).collect();
+    largest.sort_by_key(|(_, attribute)| std::cmp::Reverse(attribute.events));
+    let mut grid = Grid::new(screen, &["attribute", "events", "texts", "indexed"]);
+    grid.align_right(1);
+    grid.align_right(2);
+    for (name, attribute) in largest.iter().take(ROWS) {
+        let (events, texts) = (grouped(attribute.events), grouped(attribute.texts));
+        grid.row([name.clone(), events, texts, indexed(attribute).to_owned()]);
+    }
+    if largest.len() > ROWS {
+        grid.row([format!("and {} more", largest.len() - ROWS), String::new(), String::new(), String::new()]);
+    }
+    writeln!(out)?;
+    Ok(grid.write(out)?)
+}
+
+/// Each attribute with its kind before its name.
+fn named_attributes(stats: &Stats) -> impl Iterator<Item = (String, AttributeStats)> + '_ {
+    let of_kind = stats.attributes.iter().flat_map(|(kind, of_kind)| of_kind.iter().map(move |entry| (kind, entry)));
+    of_kind.map(|(kind, (name, attribute))| (format!("{kind} attr.{name}"), *attribute))
+}
+
+fn indexed(attribute: &AttributeStats) -> &'static str {
+    match attribute.indexed {
+        Indexed::Yes => "yes",
+        Indexed::Partly => "partly",
+        _ => "no",
+    }
 }
 
 fn sources(out: &mut Stdout, screen: &Screen, stats: &Stats, clock: &Clock) -> Done {
@@ -139,6 +172,10 @@ fn csv(out: Stdout, raw: bool, stats: &Stats) -> Done {
         for (name, count) in counts {
             line(what, name, count.to_string())?;
         }
+    }
+    for (name, attribute) in named_attributes(stats) {
+        line("attribute", &name, attribute.events.to_string())?;
+        line(&format!("attribute_indexed_{}", indexed(&attribute)), &name, attribute.texts.to_string())?;
     }
     for (name, source) in &stats.sources {
         line("source", name, source.events.to_string())?;
