@@ -29,7 +29,7 @@ impl<S> Empty<S> {
 }
 
 fn ingest(criterion: &mut Criterion) {
-    let workload = Workload::new();
+    let workload = Workload::new(1_000_000);
     for until_quiet in [false, true] {
         let name = if until_quiet { "ingest/quiet" } else { "ingest/acknowledged" };
         let mut group = criterion.benchmark_group(name);

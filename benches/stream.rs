@@ -92,7 +92,7 @@ fn hashes(events: &[Event]) -> Vec<u128> {
 }
 
 fn stream(criterion: &mut Criterion) {
-    let workload = Workload::new();
+    let workload = Workload::new(1_000_000);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let db = common::open_ofone(&folder.path().join("ofone"));
     common::load_ofone(&db, &workload);
