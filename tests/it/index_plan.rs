@@ -2,8 +2,8 @@
 //! ways for events to lie than the model can hold: several slabs of homes, blocks of several lengths,
 //! windows that cut ticks, moved services, components, lasting events, several subjects, rare texts.
 
-use ofone::{Batch, Bucket, CalendarUnit, Cohort, Db, Expr, Predicate, Record, Result, Score, Snapshot, Text};
-use ofone::{Options, Timestamp, Window};
+use ofone::{Batch, Bucket, CalendarUnit, Cohort, Db, Entity, Event, Expr, Predicate, Record, Result, Score, Snapshot};
+use ofone::{Options, Text, Timestamp, Window};
 
 use crate::index_world::{DAY, SECOND, START, Ways, World};
 use crate::support::{options, scratch, setting};
@@ -121,7 +121,7 @@ fn live_through(world: &mut World, batch: usize, questions: usize, options: &Opt
 fn the_index_says_what_reading_says() {
     let seed: u64 = setting("OFONE_INDEX_SEED", 7);
     let questions: usize = setting("OFONE_INDEX_QUESTIONS", 5);
-    let ways = Ways { customers: 300, fillers: 70_000, entangled: false };
+    let ways = Ways { customers: 300, fillers: 70_000, entangled: false, several: true };
     for (number, span) in (0..).zip(SPANS) {
         let mut world = World::new(seed + number, span, ways);
         let (read, of) = live_through(&mut world, 700, questions, &options(3000).name_cache_bytes(32 << 20));
@@ -135,11 +135,120 @@ fn the_index_says_what_reading_says_of_few_who_went_through_much() {
     let seed: u64 = setting("OFONE_INDEX_SEED", 7);
     let questions: usize = setting("OFONE_INDEX_QUESTIONS", 60);
     for (number, span) in (0..).zip(SPANS) {
-        for entangled in [false, true] {
-            let ways = Ways { customers: 60, fillers: 0, entangled };
+        for (entangled, several) in [(false, true), (true, true), (false, false)] {
+            let ways = Ways { customers: 60, fillers: 0, entangled, several };
             let mut world = World::new(seed + number, span, ways);
             let (read, of) = live_through(&mut world, 150, questions, &options(600));
             assert!(read < of * 3 / 4, "{read} streams read of {of}");
         }
+    }
+}
+
+/// By index and by reading, which must agree.
+fn who(db: &Db, text: &str) -> Vec<Text> {
+    let expr: Expr = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+    let ask = || db.snapshot().who(expr.clone()).now(Timestamp::from_nanos(0));
+    let (index, reading) = (ask().run().expect("an answer"), ask().scan_only().run().expect("an answer"));
+    assert_eq!(ids(&index), ids(&reading), "{text}");
+    ids(&index)
+}
+
+/// Random histories hardly ever have two events that are as far apart as is asked for, to the nanosecond.
+#[test]
+fn lengths_of_sequences_are_exact_to_the_nanosecond_in_memory_and_in_pages() {
+    /// Of the shortest calendar.
+    const TICK: i64 = 20_000;
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 16)).expect("a store");
+    let lengths = [0, 1, TICK - 1, TICK, TICK + 1, 2 * TICK - 2, 2 * TICK - 1, 2 * TICK, 2 * TICK + 1];
+    let mut records = Vec::new();
+    for (number, begin) in [0, 1, TICK / 2, TICK - 1].into_iter().enumerate() {
+        for length in lengths {
+            for (kind, time) in [("first", begin), ("second", begin + length)] {
+                let customer = Entity::customer(format!("C{number}-{length}"));
+                let event = Event::new(Timestamp::from_nanos(START + time), "ran", kind).subject(customer);
+                records.push(event.into());
+            }
+        }
+    }
+    let all = records.len() / 2;
+    commit(&db, records);
+    for stage in ["in memory", "in pages"] {
+        for within in lengths {
+            for ties in ["any", "none"] {
+                let near = who(&db, &format!("seq(kind = first -> kind = second, within {within}ns, ties {ties})"));
+                let expected = lengths.iter().filter(|&&length| length <= within && (length > 0 || ties == "any"));
+                assert_eq!(near.len(), 4 * expected.count(), "{stage}, {within} ns, ties {ties}");
+            }
+        }
+        assert_eq!(who(&db, "seq(kind = first -> kind = second)").len(), all, "{stage}");
+        db.flush().expect("a flush");
+    }
+}
+
+/// A page has a code for each of the first 253 entities that a home's events name, and none for others.
+#[test]
+fn entities_are_found_also_where_a_home_names_more_than_a_page_tells() {
+    const CELLS: usize = 400;
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 16)).expect("a store");
+    let cell = |number: usize| Entity::new("cell", (number % CELLS).to_string());
+    let mut records = Vec::new();
+    for number in 0..CELLS {
+        let time = Timestamp::from_nanos(START + number as i64);
+        let moved = Event::new(time, "ran", "moved").id(number.to_string()).subject(Entity::customer("A"));
+        // With the customer as many as a page has columns of.
+        records.push([0, 7, 70].iter().fold(moved, |moved, step| moved.context(cell(number + step))).into());
+        if number % 3 == 0 {
+            let time = time.saturating_add(1 << 30);
+            let stayed = Event::new(time, "ran", "moved").id("B").subject(Entity::customer("B"));
+            records.push(stayed.context(cell(number)).into());
+        }
+    }
+    commit(&db, records);
+    db.flush().expect("a flush");
+    for number in 0..CELLS {
+        let both = usize::from(number % 3 == 0);
+        assert_eq!(who(&db, &format!("did(kind = moved and with = cell:{number})")).len(), 1 + both);
+        assert_eq!(who(&db, &format!("did(kind = moved and with = cell:{number}, n >= 3)")).len(), 1);
+        assert_eq!(who(&db, &format!("did(kind = moved and with = cell:{number}, n >= 4)")).len(), 0);
+    }
+}
+
+/// Random windows hardly ever end at the nanosecond at which the last event of a block of time does.
+#[test]
+fn windows_are_exact_to_the_nanosecond_around_what_lasts() {
+    /// Of the shortest calendar, whose blocks are a second each.
+    const TICK: i64 = 20_000;
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 16)).expect("a store");
+    let within_a_tick = [0, 1, TICK / 2, TICK - 1];
+    let mut records = Vec::new();
+    let mut stretches = Vec::new();
+    for begin in within_a_tick {
+        for end in within_a_tick {
+            for length in [0, 7 * TICK, 999_000 * TICK / 10, 3 * SECOND] {
+                let (begin, end) = (START + begin, START + TICK + length + end);
+                // A kind of its own, so that nothing else lasts longer.
+                let kind = format!("kind.{}", stretches.len());
+                let event =
+                    Event::new(Timestamp::from_nanos(begin), "ran", kind.clone()).subject(Entity::customer("A"));
+                records.push(event.end(Timestamp::from_nanos(end)).into());
+                stretches.push((kind, begin, end));
+            }
+        }
+    }
+    commit(&db, records);
+    for _in_memory_then_in_pages in 0..2 {
+        for (kind, begin, end) in &stretches {
+            let there = |from: i64, to: i64| {
+                let (from, to) = (Timestamp::from_nanos(from), Timestamp::from_nanos(to));
+                who(&db, &format!("did(kind = {kind}, during [{from}, {to}))")).len()
+            };
+            assert_eq!((there(begin - 9, *begin), there(begin - 9, begin + 1)), (0, 1), "{kind} begins");
+            assert_eq!((there(end - 1, end + 9), there(*end, end + 9)), (1, 0), "{kind} ends");
+            assert_eq!((there(end - 1, *end), there(*begin, *end)), (1, 1), "{kind} lasts");
+        }
+        db.flush().expect("a flush");
     }
 }
