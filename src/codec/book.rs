@@ -1,8 +1,8 @@
 //! The entity book of a slab: which homes have an event that names an entity other than the home.
 //!
 //! Sorted by entity, then home, in parts of about [`PART_PLACES`]; an entity lies in one part. Besides each
-//! home stands the rank of the entity among all that the home's events name, ascending: pages tell the
-//! entities of an event by it.
+//! home stands the rank of the entity among all that the home's events name: by number, or, where they are
+//! more than pages tell apart, those first that are named most often. Pages tell an event's entities by it.
 
 use crate::codec::varint::{self, Reader};
 use crate::error::Result;

@@ -22,7 +22,7 @@ pub(crate) const ENTITY_COLUMNS: usize = 4;
 pub(crate) const ENTITY_NONE: u8 = 0;
 /// Code of the home itself.
 pub(crate) const ENTITY_HOME: u8 = 1;
-/// Code of the entity of rank 0 among those that the home's events name, ascending; others follow.
+/// Code of the entity of rank 0 among those that the home's events name; others follow.
 pub(crate) const ENTITY_FIRST: u8 = 2;
 /// Code of all entities of higher ranks.
 pub(crate) const ENTITY_OTHER: u8 = 255;

@@ -1,5 +1,7 @@
 //! Makes the index of a segment in memory, home after home, slab after slab.
 
+use std::cmp::Reverse;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -93,7 +95,9 @@ pub(crate) struct IndexBuilder {
     page_of_kind: HashMap<u32, usize, FixedState>,
     slab: Option<u16>,
     book: Vec<Place>,
-    named: Vec<u32>,
+    mentions: Vec<u32>,
+    /// Entities under the current home, ascending, each with its rank.
+    named: Vec<(u32, u8)>,
     bytes: Vec<u8>,
 }
 
@@ -107,6 +111,7 @@ impl IndexBuilder {
             page_of_kind: HashMap::default(),
             slab: None,
             book: Vec::new(),
+            mentions: Vec::new(),
             named: Vec::new(),
             bytes: Vec::new(),
         }
@@ -125,17 +130,11 @@ impl IndexBuilder {
             self.slab = Some(slab_of(home));
         }
         let mut named = std::mem::take(&mut self.named);
-        named.clear();
-        for event in events {
-            named.extend(event.subjects.iter().chain(&event.context).filter(|&&entity| entity != home));
-        }
-        named.sort_unstable();
-        named.dedup();
+        rank(home, events, &mut self.mentions, &mut named);
         for event in events {
             self.event(home, &named, event, facts)?;
         }
-        let ranked = named.iter().zip(0u32..);
-        self.book.extend(ranked.map(|(&entity, rank)| Place { entity, home: home as u16, rank: rank.min(255) as u8 }));
+        self.book.extend(named.iter().map(|&(entity, rank)| Place { entity, home: home as u16, rank }));
         self.named = named;
         Ok(())
     }
@@ -143,7 +142,7 @@ impl IndexBuilder {
     fn event(
         &mut self,
         home: u32,
-        named: &[u32],
+        named: &[(u32, u8)],
         event: &RawEvent,
         facts: &dyn Fn(u32) -> Result<ShapeFacts>,
     ) -> Result<()> {
@@ -173,10 +172,10 @@ impl IndexBuilder {
             codes.push(match entities.next() {
                 None => ENTITY_NONE,
                 Some(&entity) if entity == home => ENTITY_HOME,
-                Some(entity) => match named.binary_search(entity) {
-                    Ok(rank) if rank < usize::from(ENTITY_OTHER - ENTITY_FIRST) => ENTITY_FIRST + rank as u8,
-                    _ => ENTITY_OTHER,
-                },
+                Some(entity) => {
+                    let at = named.partition_point(|(known, _)| known < entity);
+                    named.get(at).map_or(ENTITY_OTHER, |(_, rank)| rank.saturating_add(ENTITY_FIRST))
+                }
             });
         }
         let length = event.end.map_or(0, |end| end.wrapping_sub(event.time) as u64 / self.calendar.tick as u64);
@@ -310,6 +309,28 @@ impl Growing {
             column.texts.clear();
             column.codes.clear();
             column.full = false;
+        }
+    }
+}
+
+/// Puts the entities that events under `home` name into `named`, ascending, each with its rank: by number
+/// where pages can tell all of them, otherwise those that most events name come first.
+fn rank(home: u32, events: &[RawEvent], mentions: &mut Vec<u32>, named: &mut Vec<(u32, u8)>) {
+    const TOLD: usize = (ENTITY_OTHER - ENTITY_FIRST) as usize;
+    mentions.clear();
+    for event in events {
+        mentions.extend(event.subjects.iter().chain(&event.context).filter(|&&entity| entity != home));
+    }
+    mentions.sort_unstable();
+    named.clear();
+    let of_entity = mentions.chunk_by(|a, b| a == b);
+    named.extend(of_entity.clone().zip(0usize..).map(|(same, rank)| (same[0], rank.min(255) as u8)));
+    if named.len() > TOLD {
+        let mut by_count: Vec<(Reverse<usize>, usize)> =
+            of_entity.zip(0usize..).map(|(same, at)| (Reverse(same.len()), at)).collect();
+        by_count.sort_unstable();
+        for (rank, (_, at)) in by_count.into_iter().enumerate() {
+            named[at].1 = rank.min(255) as u8;
         }
     }
 }
