@@ -316,7 +316,7 @@ impl World {
             Link::new(owned("device", customer), "has", owned("chip", customer)).into(),
         ];
         // Whatever depends on a customer makes all that is placed there suspect; most must not be so from the start.
-        if customer % 4 == 0 {
+        if customer.is_multiple_of(4) {
             links.push(Link::new(owned("account", customer), "held_by", Entity::customer(id(customer))).into());
         }
         let first = self.component();

@@ -77,7 +77,7 @@ impl Effort {
     /// As this one, with no more threads than looking at `events` events in pages is worth.
     pub(crate) fn for_events(&self, events: u64) -> Effort {
         /// Looked at in the time in which a few threads could be started.
-        const A_THREAD: u64 = 200_000;
+        const A_THREAD: u64 = 40_000;
         let threads = usize::try_from(1 + events / A_THREAD).unwrap_or(usize::MAX);
         Effort { threads: Some(self.threads().min(threads)), ..self.clone() }
     }

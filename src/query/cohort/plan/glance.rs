@@ -162,6 +162,19 @@ impl Glance {
         (class, told(verdict))
     }
 
+    /// Whether events satisfy by class, where that is known of every class and of none that satisfies
+    /// events have several subjects.
+    pub(crate) fn exact(&self) -> Option<[bool; 256]> {
+        if !self.clear || self.by_class.len() > 256 {
+            return None;
+        }
+        let mut holds = [false; 256];
+        for (holds, &verdict) in holds.iter_mut().zip(&self.by_class) {
+            *holds = told(verdict) == Known::Yes;
+        }
+        Some(holds)
+    }
+
     /// What is known of all events of a block, whose classes are given.
     pub(crate) fn judge(&self, block: &Block<'_>, classes: &[u16], known: &mut Vec<Known>) {
         known.clear();
@@ -320,12 +333,17 @@ impl Edges {
             return None;
         }
         let place = |at: i128, up: bool| {
-            let inside = (at - start).clamp(0, length);
-            let ticks = if up { (inside + tick - 1) / tick } else { inside / tick };
-            ticks as u32
+            // Whole ticks need no division, and most blocks are not cut.
+            if at <= start {
+                return 0;
+            } else if at - start >= length {
+                return (calendar.block / calendar.tick) as u32;
+            }
+            let inside = (at - start) as i64;
+            (inside / calendar.tick) as u32 + u32::from(up && inside % calendar.tick != 0)
         };
         Some(Edges {
-            ticks: (length / tick) as u32,
+            ticks: (calendar.block / calendar.tick) as u32,
             start,
             tick,
             window_from: from,
@@ -335,6 +353,12 @@ impl Edges {
             to: place(to, true),
             presence,
         })
+    }
+
+    /// The ticks of the events inside, where ticks tell that of all events of the block.
+    pub(crate) fn exact(&self, block: &Block<'_>) -> Option<Range<u32>> {
+        let lasts = self.presence && block.has_lengths();
+        (self.from == self.sure_from && self.to == self.sure_to && !lasts).then_some(self.from..self.to)
     }
 
     /// Whether every event of the block lies inside.

@@ -311,15 +311,23 @@ impl Counting {
         } else {
             self.last.clear();
             self.last.resize(counts.len(), u32::MAX);
-            let most = counts.len() - 1;
-            if all && no_sets {
-                for (&home, tick) in self.sieve.homes(block)?.iter().zip(block.ticks()) {
-                    let part = cut.part(tick).min(most);
-                    counts[part].events += 1;
-                    counts[part].customers += u64::from(self.last[part] != u32::from(home));
-                    self.last[part] = u32::from(home);
-                }
-            } else {
+            let (most, last, of_part) = (counts.len() - 1, &mut self.last, &mut self.of_part);
+            let exact = told
+                && match (&mut counts[..], &mut of_part[..]) {
+                    ([count], [Some(set)]) => self.sieve.certain(block, glance, edges, |home, _, is| {
+                        count.events += u64::from(is);
+                        set[usize::from(home) / 64] |= u64::from(is) << (home % 64);
+                    })?,
+                    (counts, _) if no_sets => self.sieve.certain(block, glance, edges, |home, tick, is| {
+                        let part = cut.part(tick).min(most);
+                        let home = u32::from(home);
+                        counts[part].events += u64::from(is);
+                        counts[part].customers += u64::from(is & (last[part] != home));
+                        last[part] = if is { home } else { last[part] };
+                    })?,
+                    _ => false,
+                };
+            if !exact {
                 for ((home, class, known), tick) in self.sieve.events(block, glance, edges)?.zip(block.ticks()) {
                     if known != Known::Yes || has(left_out.unclear.as_ref(), home) {
                         continue;
@@ -329,11 +337,11 @@ impl Counting {
                     if has(left_out.doubted.as_ref(), home) {
                         continue;
                     }
-                    match self.of_part.get_mut(part) {
+                    match of_part.get_mut(part) {
                         Some(Some(set)) => set[usize::from(home) / 64] |= 1 << (home % 64),
                         _ => {
-                            counts[part].customers += u64::from(self.last[part] != u32::from(home));
-                            self.last[part] = u32::from(home);
+                            counts[part].customers += u64::from(last[part] != u32::from(home));
+                            last[part] = u32::from(home);
                         }
                     }
                 }

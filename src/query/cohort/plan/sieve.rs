@@ -33,11 +33,32 @@ impl Sieve {
         Ok(&self.found)
     }
 
-    /// The homes of the block's events.
-    pub(super) fn homes(&mut self, block: &Block<'_>) -> Result<&[u16]> {
+    /// Calls `seen` with home and tick of each event of the block, and whether it is what is asked for, where
+    /// classes and ticks tell that of all; returns whether they do. Nothing here branches on an event.
+    #[inline]
+    pub(super) fn certain(
+        &mut self,
+        block: &Block<'_>,
+        glance: &Glance,
+        edges: &Edges,
+        mut seen: impl FnMut(u16, u16, bool),
+    ) -> Result<bool> {
+        let (Some(ticks), Some(holds)) = (edges.exact(block), glance.exact()) else { return Ok(false) };
         self.homes.clear();
         block.unpack_homes(&mut self.homes)?;
-        Ok(&self.homes)
+        let events = self.homes.iter().zip(block.ticks());
+        let length = ticks.end - ticks.start;
+        let inside = |tick: u16| u32::from(tick).wrapping_sub(ticks.start) < length;
+        if glance.all {
+            events.for_each(|(&home, tick)| seen(home, tick, inside(tick)));
+        } else {
+            self.classes.clear();
+            block.classes.unpack(block.len(), &mut self.classes);
+            for ((&home, tick), &class) in events.zip(&self.classes) {
+                seen(home, tick, holds[usize::from(class as u8)] & inside(tick));
+            }
+        }
+        Ok(true)
     }
 
     /// Home and class of each event of the block, and whether it satisfies and lies inside the window.
