@@ -3,7 +3,7 @@
 //! windows that cut ticks, moved services, components, lasting events, several subjects, rare texts.
 
 use ofone::{Batch, Bucket, CalendarUnit, Cohort, Db, Entity, Event, Expr, Predicate, Record, Result, Score, Snapshot};
-use ofone::{Options, Text, Timestamp, Window};
+use ofone::{Link, Options, Text, Timestamp, Window};
 
 use crate::index_world::{DAY, SECOND, START, Ways, World};
 use crate::support::{options, scratch, setting};
@@ -249,6 +249,36 @@ fn windows_are_exact_to_the_nanosecond_around_what_lasts() {
             assert_eq!((there(end - 1, end + 9), there(*end, end + 9)), (1, 0), "{kind} ends");
             assert_eq!((there(end - 1, *end), there(*begin, *end)), (1, 1), "{kind} lasts");
         }
+        db.flush().expect("a flush");
+    }
+}
+
+/// Sixty-five thousand neighbours share a slab, and no test elsewhere has a slab that only some segments have.
+#[test]
+fn events_are_found_in_slabs_that_only_a_later_segment_has() {
+    const FILLERS: usize = 66_000;
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 20)).expect("a store");
+    let happened = |customer: &str, time: i64| {
+        let subject = Entity::customer(customer);
+        Record::from(Event::new(Timestamp::from_nanos(START + time), "ran", "happened").subject(subject))
+    };
+    commit(&db, vec![happened("first", 0)]);
+    db.flush().expect("a flush");
+    let filler = |number| Link::new(Entity::customer(format!("F{number}")), "uses", Entity::new("tv", "0")).into();
+    for numbers in [0..FILLERS / 2, FILLERS / 2..FILLERS] {
+        commit(&db, numbers.map(filler).collect());
+    }
+    commit(&db, vec![happened("last", 7), happened("last", 8)]);
+    for _in_memory_then_in_pages in 0..2 {
+        assert_eq!(who(&db, "did(kind = happened)"), ["first", "last"]);
+        assert_eq!(who(&db, "did(kind = happened, n >= 2)"), ["last"]);
+        assert_eq!(who(&db, "seq(kind = happened -> kind = happened)"), ["last"]);
+        let timeline = db.snapshot().timeline(Predicate::kind("happened")).every(Bucket::Length(SECOND));
+        let rows = timeline.run().expect("counts");
+        assert_eq!((rows.len(), rows[0].events, rows[0].customers), (1, 3, 2));
+        let top = db.snapshot().top_customers(Predicate::kind("happened"), Score::Events).limit(9);
+        assert_eq!(top.run().expect("scores").iter().map(|row| row.events).collect::<Vec<_>>(), [2, 1]);
         db.flush().expect("a flush");
     }
 }
