@@ -199,7 +199,7 @@ fn entities_are_found_also_where_a_home_names_more_than_a_page_tells() {
         let moved = Event::new(time, "ran", "moved").id(number.to_string()).subject(Entity::customer("A"));
         // With the customer as many as a page has columns of.
         records.push([0, 7, 70].iter().fold(moved, |moved, step| moved.context(cell(number + step))).into());
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let time = time.saturating_add(1 << 30);
             let stayed = Event::new(time, "ran", "moved").id("B").subject(Entity::customer("B"));
             records.push(stayed.context(cell(number)).into());
@@ -208,7 +208,7 @@ fn entities_are_found_also_where_a_home_names_more_than_a_page_tells() {
     commit(&db, records);
     db.flush().expect("a flush");
     for number in 0..CELLS {
-        let both = usize::from(number % 3 == 0);
+        let both = usize::from(number.is_multiple_of(3));
         assert_eq!(who(&db, &format!("did(kind = moved and with = cell:{number})")).len(), 1 + both);
         assert_eq!(who(&db, &format!("did(kind = moved and with = cell:{number}, n >= 3)")).len(), 1);
         assert_eq!(who(&db, &format!("did(kind = moved and with = cell:{number}, n >= 4)")).len(), 0);
