@@ -7,6 +7,7 @@ use ofone::{
     Bucket, Cohort, Comparison, Db, Expr, Period, Predicate, Score, Severity, Snapshot, TimelineBucket, Timestamp,
     Window,
 };
+use roaring::{MultiOps, RoaringBitmap};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -117,6 +118,44 @@ pub fn run(args: &Args) -> Result {
         measure::save(&scale_dir, &column, "query", json!({ query: result }))?;
     }
     measure::save(&scale_dir, &column, "run", json!({ "cohort_peak_rss_mb": measure::peak_rss_mb()? }))
+}
+
+/// `bitmaps`: Q3 over whole days beside joining sets of customers by day that are in memory already.
+pub fn bitmaps(args: &Args) -> Result {
+    let scale_dir = args.scale_dir()?;
+    let db_path = args.path("db")?;
+    let options = args.store_options()?.create(false);
+    args.finish()?;
+    let meta = Meta::read(&scale_dir)?;
+    let names = Names::new(&meta);
+    let parameters: Parameters = serde_json::from_str(&std::fs::read_to_string(scale_dir.join("params.json"))?)?;
+    let db = Db::open(&db_path, options)?;
+    let asker = Asker { snapshot: db.snapshot(), names: &names, t0: meta.t0 };
+    println!("p50 / p99 ms (n): ofone; sets of days joined");
+    let p = &parameters;
+    for (query, list) in [("Q3common", &p.q3c), ("Q3medium", &p.q3m), ("Q3rare", &p.q3r)] {
+        let (mut ours, mut theirs) = (Latencies::default(), Latencies::default());
+        for parameter in list {
+            let mut days = Vec::new();
+            for from in (parameter.lo..parameter.hi).step_by(DAY_US as usize) {
+                let day = Parameter { lo: from, hi: from + DAY_US, ..parameter.clone() };
+                let ids = asker.who(query, &day)?.ids().collect::<ofone::Result<Vec<_>>>()?;
+                days.push(ids.iter().map(|id| customer(id) as u32).collect::<RoaringBitmap>());
+            }
+            for _ in 0..8 {
+                let (took, count) = asker.ask(query, parameter)?;
+                ours.push(took);
+                let started = Instant::now();
+                let joined = days.iter().union().len();
+                theirs.push(started.elapsed());
+                if count != json!(joined) {
+                    return Err(format!("{query}: {count} and {joined} customers").into());
+                }
+            }
+        }
+        println!("{query:<10} {}; {}", ours.cell(), theirs.cell());
+    }
+    Ok(())
 }
 
 struct Asker<'a> {

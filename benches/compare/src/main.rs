@@ -31,7 +31,8 @@ usage: compare COMMAND --work DIR --scale NAME [options]
   ofone-query  Q1, Q1heavy, Q2 on both --db DIR --sqlite FILE [--rounds 3] [--cache-mb N]
                                       [--name ofone: the column of the table]
   ofone-cohort Q3 to Q10              --db DIR [--only Q6] [--seconds 12] [--explain yes] [--name ofone]
-                                      [--cache-mb N]
+                                      [--cache-mb N] [--rounds 1] [--at PARAMETER]
+  bitmaps      Q3 beside sets of days in memory  --db DIR [--cache-mb N]
   links        Q1 with and without links --db DIR (with; loaded when absent) --plain DIR (without)
                                       [--rounds 3] [--limit N] [--cache-mb N] [load options]
   commits      durable commits        --db DIR (new) [--commits 2000] [--events 1000]
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         "sqlite-load" => sqlite::load(&args),
         "ofone-query" => query::run(&args),
         "ofone-cohort" => cohort::run(&args),
+        "bitmaps" => cohort::bitmaps(&args),
         "links" => links::run(&args),
         "commits" => commits::run(&args),
         _ => Err(USAGE.into()),
