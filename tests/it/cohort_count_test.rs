@@ -220,3 +220,21 @@ fn times_between_steps_do_not_depend_on_the_order_of_arrival() {
         assert_eq!(between, [None, Some(3), Some(5)], "arrived as {arrival:?}, sealed: {seal}");
     }
 }
+
+/// A bound may reach behind the last instant that there is; then it is not over even there.
+#[test]
+fn who_waits_longer_than_time_lasts_is_pending() {
+    let place = scratch();
+    let db = open(place.path(), 8);
+    let mut batch = Batch::new();
+    for (customer, time) in [("customer:A", 5), ("customer:B", 0), ("customer:C", -1)] {
+        batch.event(Event::new(at(time), "feed", "first").subject(entity(customer)));
+    }
+    db.writer().commit(batch).expect("committed");
+    let steps = ["first", "second"].map(|kind| Predicate::kind(TextTest::one_of([kind]))).to_vec();
+    let pending = |within: i64| {
+        let funnel = db.snapshot().funnel(steps.clone()).within(within).now(Timestamp::MAX).run().expect("answered");
+        funnel.steps[0].pending
+    };
+    assert_eq!((pending(i64::MAX), pending(i64::MAX - 1), pending(i64::MAX - 5)), (1, 1, 0));
+}

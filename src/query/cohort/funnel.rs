@@ -110,7 +110,9 @@ impl FunnelQuery {
                 let winners = sequence::winners(person.marks(), &rules.prefix(level)).unwrap_or_default();
                 let times: Vec<i64> = winners.iter().map(|&mark| person.marks()[mark].time).collect();
                 part.count(customer, &times);
-                let open = within.is_none_or(|most| start.saturating_add(most) > now.as_nanos());
+                // A sum in 64 bits would stop at the end of time, where `now` may be, too.
+                let until = |most: i64| i128::from(start) + i128::from(most);
+                let open = within.is_none_or(|most| until(most) > i128::from(now.as_nanos()));
                 part.pending[level - 1] += u64::from(open && level < rules.step_within.len());
                 gauge.add(level * size_of::<i64>())
             },
