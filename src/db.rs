@@ -41,6 +41,7 @@ impl Options {
         Options {
             settings: Settings {
                 create: true,
+                allow_open_permissions: false,
                 customer_type: Text::from("customer"),
                 sync: true,
                 segment_events: 4 << 20,
@@ -56,6 +57,15 @@ impl Options {
     #[must_use]
     pub fn create(mut self, create: bool) -> Options {
         self.settings.create = create;
+        self
+    }
+
+    /// Whether to open a store whose directory others than its owner may read or write, or which belongs
+    /// to another user. Default: false; opening such a one is `Invalid`, and an empty directory of this
+    /// user that is to become a store gets mode 0700.
+    #[must_use]
+    pub fn allow_open_permissions(mut self, allow: bool) -> Options {
+        self.settings.allow_open_permissions = allow;
         self
     }
 
@@ -161,8 +171,8 @@ impl Db {
     /// # Errors
     /// `Busy` when another handle has it open, in this process or another, whatever the path's
     /// spelling; `NotFound` when there is none and none is to be created; `Invalid` when the
-    /// directory holds something else; `Corrupt`, with the place, when what was committed is not all
-    /// there; `Unsupported` for the format of another version.
+    /// directory holds something else, or is not this user's alone; `Corrupt`, with the place, when what
+    /// was committed is not all there; `Unsupported` for the format of another version.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Db> {
         let (engine, threads) = Engine::open(path.as_ref(), options.settings)?;
         Ok(Db { inner: Arc::new(Inner { engine, threads }) })

@@ -29,7 +29,7 @@ use crate::segment::{
     Active, Appended, Counted, Lookup, Segment, View, Views, identity, load_counts, load_header, load_manifest,
     put_header, put_manifest,
 };
-use crate::store::{Batch as StoreBatch, CacheSizes, Family, Store, StoreSnapshot};
+use crate::store::{Batch as StoreBatch, Family, Setup, Store, StoreSnapshot};
 use crate::topology::{DependentsCache, LinkCache};
 
 /// Version of the layout of bytes on disk; see docs/format.md.
@@ -45,6 +45,7 @@ const REQUESTS_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) create: bool,
+    pub(crate) allow_open_permissions: bool,
     pub(crate) customer_type: Text,
     pub(crate) sync: bool,
     pub(crate) segment_events: usize,
@@ -109,8 +110,12 @@ pub(crate) struct Threads {
 impl Engine {
     /// Opens or creates a store, replays what was not sealed, and starts its threads.
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<(Arc<Engine>, Threads)> {
-        let sizes = CacheSizes { block_bytes: settings.block_cache_bytes };
-        let store = Arc::new(Store::open(path, settings.create, sizes)?);
+        let setup = Setup {
+            create: settings.create,
+            allow_open: settings.allow_open_permissions,
+            cache_bytes: settings.block_cache_bytes,
+        };
+        let store = Arc::new(Store::open(path, setup)?);
         let header = open_header(&store, &settings)?;
         let mut manifest = load_manifest(&store)?;
         drop_unlisted(&store, &mut manifest)?;

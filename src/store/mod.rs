@@ -1,15 +1,16 @@
 //! RocksDB, and nothing above this folder names it: families and their settings, atomic batches,
-//! snapshots that own their database, sorted files written outside and taken in, the lock.
+//! snapshots that own their database, sorted files written outside and taken in, the directory and its lock.
 //!
 //! It knows keys and values as bytes only.
 
+mod directory;
 mod families;
-mod lock;
+mod private;
 mod rocks;
 mod snapshot;
 mod table;
 
 pub(crate) use families::Family;
-pub(crate) use rocks::{Batch, CacheSizes, Pinned, Store};
+pub(crate) use rocks::{Batch, Pinned, Setup, Store};
 pub(crate) use snapshot::{Cursor, StoreSnapshot};
 pub(crate) use table::TableWriter;

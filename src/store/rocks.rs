@@ -9,8 +9,8 @@ use rocksdb::{
 };
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::directory::Directory;
 use crate::store::families::Family;
-use crate::store::lock::DirectoryLock;
 use crate::store::snapshot::Cursor;
 use crate::store::table::TableWriter;
 
@@ -19,38 +19,31 @@ pub(super) type Rocks = DBWithThreadMode<SingleThreaded>;
 /// A value that stays where RocksDB has it.
 pub(crate) type Pinned<'a> = DBPinnableSlice<'a>;
 
-/// Memory the store may use besides what passes through.
+/// How to open a database.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CacheSizes {
-    pub(crate) block_bytes: usize,
+pub(crate) struct Setup {
+    /// Whether to make it when there is none.
+    pub(crate) create: bool,
+    /// Whether others than the owner may have access to its directory.
+    pub(crate) allow_open: bool,
+    /// Memory for blocks.
+    pub(crate) cache_bytes: usize,
 }
 
 /// A RocksDB database with our families, locked against others.
 pub(crate) struct Store {
     pub(super) rocks: Rocks,
     staging: PathBuf,
-    directory: PathBuf,
     cache: Cache,
     // Dropped last: nobody else may open while RocksDB closes.
-    _lock: DirectoryLock,
+    directory: Directory,
 }
 
-/// Files written outside and not yet taken in live here; wiped at open.
-const STAGING: &str = "staging";
-/// RocksDB's own files.
-pub(super) const DATABASE: &str = "db";
-
 impl Store {
-    pub(crate) fn open(path: &Path, create: bool, sizes: CacheSizes) -> Result<Store> {
-        let lock = DirectoryLock::acquire(path, create)?;
-        let directory = lock.directory().to_path_buf();
-        let staging = directory.join(STAGING);
-        if staging.exists() {
-            fs::remove_dir_all(&staging)?;
-        }
-        fs::create_dir(&staging)?;
-
-        let cache = Cache::new_hyper_clock_cache(sizes.block_bytes, 0);
+    pub(crate) fn open(path: &Path, setup: Setup) -> Result<Store> {
+        let directory = Directory::acquire(path, setup.create, setup.allow_open)?;
+        let (staging, _) = directory.wipe_staging()?;
+        let cache = Cache::new_hyper_clock_cache(setup.cache_bytes, 0);
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -64,9 +57,9 @@ impl Store {
         options.set_max_log_file_size(4 << 20);
         options.set_log_level(LogLevel::Error);
         let families = Family::all().map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(&cache)));
-        let rocks = Rocks::open_cf_descriptors(&options, directory.join(DATABASE), families)
+        let rocks = Rocks::open_cf_descriptors(&options, directory.database(), families)
             .map_err(|cause| failure(cause, "open"))?;
-        Ok(Store { rocks, staging, directory, cache, _lock: lock })
+        Ok(Store { rocks, staging, cache, directory })
     }
 
     pub(super) fn handle(&self, family: Family) -> &rocksdb::ColumnFamily {
@@ -175,7 +168,7 @@ impl Store {
     /// Bytes of live files and of the write-ahead log. The directory is listed at each call.
     pub(crate) fn disk_bytes(&self) -> Result<u64> {
         let mut total = 0;
-        for entry in fs::read_dir(self.directory.join(DATABASE))? {
+        for entry in fs::read_dir(self.directory.database())? {
             // A file may be gone between listing and asking.
             if let Ok(metadata) = entry?.metadata() {
                 total += metadata.len();
@@ -232,6 +225,7 @@ pub(super) fn failure(cause: rocksdb::Error, place: &str) -> Error {
     let text = cause.as_ref();
     let no_space = text.contains("No space left on device") || text.contains("NoSpace");
     let (kind, message) = match cause.kind() {
+        _ if text.contains("While lock file") => (ErrorKind::Busy, "another process has the store open"),
         _ if no_space => (ErrorKind::DiskFull, "no space left on the device"),
         rocksdb::ErrorKind::Corruption => (ErrorKind::Corrupt, "stored bytes are damaged"),
         rocksdb::ErrorKind::Busy | rocksdb::ErrorKind::TryAgain => (ErrorKind::Busy, "the storage engine is busy"),

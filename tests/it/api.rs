@@ -1,8 +1,5 @@
 //! The promises of the public interface, each by a small example.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ofone::{
@@ -58,46 +55,6 @@ fn close(from: &str, relation: &str, to: &str, time: i64) -> Record {
 fn retract(from: &str, relation: &str, to: &str, valid_from: Option<Timestamp>) -> Record {
     let (from, to) = (entity(from), entity(to));
     LinkChange::Retract { from, relation: relation.into(), to, valid_from, source: Text::default() }.into()
-}
-
-#[test]
-fn a_second_open_is_busy_however_the_path_is_spelt() {
-    let place = scratch();
-    let path = place.path().join("store");
-    let db = open(&path, 8);
-    let mut spellings = vec![path.clone(), path.join(""), path.join("."), place.path().join("x/../store")];
-    std::fs::create_dir(place.path().join("x")).expect("a directory");
-    #[cfg(unix)]
-    {
-        std::os::unix::fs::symlink(&path, place.path().join("alias")).expect("a symbolic link");
-        spellings.push(place.path().join("alias"));
-    }
-    let error_kind = |spelling: &PathBuf| Db::open(spelling, options(8)).err().map(|error| error.kind());
-    for spelling in &spellings {
-        assert_eq!(error_kind(spelling), Some(ErrorKind::Busy), "{}", spelling.display());
-    }
-    drop(db);
-    for spelling in &spellings {
-        assert_eq!(error_kind(spelling), None, "{} opens when nobody has it", spelling.display());
-    }
-}
-
-/// A process that is being started holds copies of all open files for a moment, locks included.
-#[test]
-fn a_closed_store_opens_again_while_other_processes_are_started() {
-    let place = scratch();
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                Command::new("true").status().ok();
-            }
-        });
-        let kinds: Vec<_> =
-            (0..60).map(|_| Db::open(place.path(), options(8)).err().map(|error| error.kind())).collect();
-        done.store(true, Ordering::Relaxed);
-        assert_eq!(kinds, [None; 60]);
-    });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Bytes flipped and files cut on disk: an error that names a place, never another answer.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use ofone::{Batch, Bucket, Db, Error, ErrorKind, Event, Expr, Interval, Link};
@@ -102,9 +103,9 @@ fn counts(snapshot: &Snapshot, text: &str) -> [Answer; 2] {
     [timeline.map(|rows| format!("{rows:?}")), top.map(|rows| format!("{rows:?}"))]
 }
 
-/// A copy of the store at `from`, without its lock.
+/// A copy of the store at `from`, as private.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).expect("a directory");
+    fs::DirBuilder::new().mode(0o700).create(to).expect("a directory");
     for entry in fs::read_dir(from).expect("it can be listed") {
         let entry = entry.expect("its entries too");
         let (source, target) = (entry.path(), to.join(entry.file_name()));

@@ -15,12 +15,29 @@ pub(crate) struct StoreArgs {
     /// The directory of the store.
     #[arg(long, value_name = "DIR", env = "OFONE_DB")]
     pub(crate) db: PathBuf,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 impl StoreArgs {
     /// Opens the store, which must be there.
     pub(crate) fn open(&self) -> Result<Db, Failure> {
-        Ok(Db::open(&self.db, Options::new().create(false))?)
+        Ok(Db::open(&self.db, self.access.options().create(false))?)
+    }
+}
+
+/// Whose a store's directory may be.
+#[derive(clap::Args)]
+pub(crate) struct AccessArgs {
+    /// Open the store even if its directory is open to other users, or belongs to one.
+    #[arg(long)]
+    allow_open_permissions: bool,
+}
+
+impl AccessArgs {
+    /// Options that say so.
+    pub(crate) fn options(&self) -> Options {
+        Options::new().allow_open_permissions(self.allow_open_permissions)
     }
 }
 

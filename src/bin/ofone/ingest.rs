@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use ofone::export::escape;
 use ofone::import::{Format, Import, ImportOptions, Input, Mapping, Parsed, Reject};
-use ofone::{Db, Options, Outcome, Receipt};
+use ofone::{Db, Outcome, Receipt};
 
+use crate::args::AccessArgs;
 use crate::commit::{Committer, Totals};
 use crate::exit::{Done, Failure};
 use crate::output::grouped;
@@ -47,6 +48,8 @@ pub(crate) struct Args {
     /// The directory of the store; made if it is not there.
     #[arg(long, value_name = "DIR", env = "OFONE_DB")]
     db: PathBuf,
+    #[command(flatten)]
+    access: AccessArgs,
     /// In a new store, the type of entity that is a customer [default: customer].
     #[arg(long, value_name = "TYPE")]
     customer_type: Option<String>,
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Done {
     if let Some(rejects) = args.rejects.as_ref().filter(|rejects| args.files.contains(rejects)) {
         return Err(Failure::usage(format!("{} cannot be input and --rejects at once", rejects.display())));
     }
-    let mut options = Options::new();
+    let mut options = args.access.options();
     if let Some(customer_type) = &args.customer_type {
         options = options.customer_type(customer_type);
     }

@@ -63,6 +63,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    keep_to_ourselves();
     let done = match Cli::parse().command {
         Command::Gen(args) => r#gen::run(&args),
         Command::Ingest(args) => ingest::run(&args),
@@ -80,4 +81,12 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
     };
     exit::report(done)
+}
+
+/// Whatever this process writes is its user's alone, and if it dies it leaves no copy of its memory behind.
+fn keep_to_ourselves() {
+    use rustix::process::{Resource, Rlimit, setrlimit, umask};
+    umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    // Lowering a limit is always allowed; if it fails after all, nothing else depends on it.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }

@@ -16,12 +16,12 @@ use std::path::PathBuf;
 use std::thread;
 
 use ofone::import::native;
-use ofone::{Db, Options, Record};
+use ofone::{Db, Record};
 
 use self::feed::{Feed, Unit};
 use self::life::{Story, better};
 use self::world::{Sizes, World};
-use crate::args;
+use crate::args::{self, AccessArgs};
 use crate::commit::{Committer, Totals};
 use crate::exit::{Done, Failure};
 use crate::output;
@@ -45,6 +45,8 @@ pub(crate) struct Args {
     /// The directory of the store to write into; made if it is not there.
     #[arg(long, value_name = "DIR", env = "OFONE_DB", required_unless_present = "out")]
     db: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Write native NDJSON to this file instead, or to stdout for `-`; the totals then go to stderr.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -90,7 +92,7 @@ pub(crate) fn run(args: &Args) -> Done {
             println!("{}", made.summary());
         }
         (None, Some(db)) => {
-            let made = fill(&feed, &Db::open(db, Options::new())?, args.customers)?;
+            let made = fill(&feed, &Db::open(db, args.access.options())?, args.customers)?;
             println!("{}", made.summary());
         }
         (None, None) => unreachable!("one of them is required"),

@@ -1,0 +1,141 @@
+//! A store's directory: nobody else's, and one handle at a time, whatever the spelling of its path.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::private;
+
+const LOCK_FILE: &str = "ofone.lock";
+/// Files written outside and not yet taken in live here; wiped at open.
+const STAGING: &str = "staging";
+/// RocksDB's own files.
+const DATABASE: &str = "db";
+
+/// Holds a store's directory until dropped.
+///
+/// Two locks, since each lacks something: a table of this process, which knows directories by device
+/// and inode; and an advisory lock on a file of our own, which other processes meet. RocksDB's own
+/// lock compares path texts within a process, and is lost when any descriptor of its file is closed;
+/// it still guards the store when somebody puts another file in the place of ours.
+pub(super) struct Directory {
+    path: PathBuf,
+    file: File,
+    // Given up after the lock on the file.
+    _claim: Claim,
+}
+
+impl Directory {
+    /// Locks the directory at `path`. With `create` it is made when there is none, and an empty one of
+    /// this user becomes a store and private. One that others may use is refused unless `allow_open`.
+    pub(super) fn acquire(path: &Path, create: bool, allow_open: bool) -> Result<Directory> {
+        if !path.exists() {
+            if !create {
+                return Err(absent(path));
+            }
+            private::make_directories(path)?;
+        }
+        let failed = |cause| Error::from(cause).at(path.display());
+        let path = fs::canonicalize(path).map_err(failed)?;
+        if !create && !path.join(DATABASE).exists() {
+            return Err(absent(&path));
+        }
+        let metadata = || fs::metadata(&path).map_err(failed);
+        let claim = Claim::of(private::identity(&metadata()?)).ok_or_else(|| busy("this", &path))?;
+        let lock = path.join(LOCK_FILE);
+        if !is_there(&lock) {
+            check_empty(&path)?;
+            if !allow_open && private::is_own(&metadata()?) {
+                private::close_to_others(&path)?;
+                // Nobody can have put anything in behind the first look and stay there unseen.
+                check_empty(&path)?;
+            }
+        }
+        if !allow_open {
+            private::check_private(&path, &metadata()?)?;
+        }
+        let file = private::open_file(&lock)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(busy("another", &path)),
+            Err(TryLockError::Error(cause)) => return Err(Error::from(cause).at(lock.display())),
+        }
+        let directory = Directory { path, file, _claim: claim };
+        private::make_directory(&directory.database())?;
+        Ok(directory)
+    }
+
+    /// Where RocksDB's files are.
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    /// Makes the directory for files on their way in anew, and tells how many were left in it.
+    pub(super) fn wipe_staging(&self) -> Result<(PathBuf, u64)> {
+        let staging = self.path.join(STAGING);
+        let mut left = 0;
+        if is_there(&staging) {
+            if fs::symlink_metadata(&staging)?.is_dir() {
+                left = fs::read_dir(&staging)?.count() as u64;
+                fs::remove_dir_all(&staging)?;
+            } else {
+                fs::remove_file(&staging)?;
+            }
+        }
+        private::make_directory(&staging)?;
+        Ok((staging, left))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing alone would not do: a process that is being started holds a copy of the descriptor
+        // until it runs its program, and the lock with it.
+        let _ = self.file.unlock();
+    }
+}
+
+/// Whether anything has this name, a link to nowhere included.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+fn check_empty(path: &Path) -> Result<()> {
+    match fs::read_dir(path).map_err(|cause| Error::from(cause).at(path.display()))?.next() {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid("the directory is not empty and not a store").at(path.display())),
+    }
+}
+
+fn absent(path: &Path) -> Error {
+    Error::new(ErrorKind::NotFound, "no store there").at(path.display())
+}
+
+fn busy(whose: &str, path: &Path) -> Error {
+    Error::new(ErrorKind::Busy, format!("{whose} process has the store open")).at(path.display())
+}
+
+/// Directories that this process has open, by device and inode.
+static OPEN: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+/// The place of one directory in the table of this process.
+struct Claim((u64, u64));
+
+impl Claim {
+    fn of(identity: (u64, u64)) -> Option<Claim> {
+        let mut open = OPEN.lock();
+        if open.contains(&identity) {
+            return None;
+        }
+        open.push(identity);
+        Some(Claim(identity))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        OPEN.lock().retain(|identity| *identity != self.0);
+    }
+}
