@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Batch, Engine, Pending, Receipt, Request, Settings, Threads, prepare};
+use crate::ingest::{Batch, Engine, Health, Pending, Receipt, Request, Settings, Threads, prepare};
 use crate::model::{Limits, Text};
 use crate::query::{CheckReport, Cohort, Snapshot, put_cohort, remove_cohort, unknown_cohort};
 use crate::store::Batch as StoreBatch;
@@ -48,6 +48,7 @@ impl Options {
                 block_cache_bytes: 256 << 20,
                 name_cache_bytes: 256 << 20,
                 index_cache_bytes: 256 << 20,
+                reserve_bytes: 64 << 20,
                 limits: Limits::default(),
             },
         }
@@ -110,6 +111,15 @@ impl Options {
     #[must_use]
     pub fn index_cache_bytes(mut self, bytes: usize) -> Options {
         self.settings.index_cache_bytes = bytes;
+        self
+    }
+
+    /// Room on the disk that the store keeps, in bytes, so that a full disk leaves enough to seal, to
+    /// recover and to erase. While it cannot be kept, since less than twice as much is free, commits are
+    /// refused with `DiskFull`. 0 keeps none. Default: 64 MiB.
+    #[must_use]
+    pub fn reserve_bytes(mut self, bytes: u64) -> Options {
+        self.settings.reserve_bytes = bytes;
         self
     }
 
@@ -178,6 +188,28 @@ impl Db {
         Ok(Db { inner: Arc::new(Inner { engine, threads }) })
     }
 
+    /// Closes the store and opens it again, with the same options: the only way to write again after a
+    /// failed write. Everything acknowledged is there; of the batches that failed each is there whole or
+    /// not at all.
+    ///
+    /// # Errors
+    /// `Busy` while a clone of this handle, a writer, a snapshot or what came out of one is alive. Otherwise
+    /// as [`Db::open`]; the store is closed then.
+    pub fn reopen(self) -> Result<Db> {
+        let path = self.inner.engine.lookup.store.path().to_owned();
+        let options = Options { settings: self.inner.engine.settings.clone() };
+        drop(self);
+        Db::open(path, options.create(false))
+    }
+
+    /// Whether the store is well, and if not, why.
+    ///
+    /// # Errors
+    /// `Io` when the system does not tell how full the disk is.
+    pub fn health(&self) -> Result<Health> {
+        self.inner.engine.health()
+    }
+
     /// A writer; any number may write, from any thread.
     pub fn writer(&self) -> Writer {
         Writer { inner: self.inner.clone() }
@@ -199,6 +231,7 @@ impl Db {
     pub fn save_cohort(&self, name: &str, cohort: &Cohort) -> Result<()> {
         cohort.check_store(&self.snapshot())?;
         let mut batch = StoreBatch::default();
+        self.inner.engine.check_room()?;
         put_cohort(&self.inner.engine.lookup.store, &mut batch, name, cohort)?;
         self.inner.write_meta(batch)
     }
@@ -228,9 +261,9 @@ impl Db {
         let engine = &self.inner.engine;
         engine.wait_for_work()?;
         self.inner.ask(|reply| Request::Refresh { reply })?;
-        engine.reclaim_log()?;
-        engine.lookup.store.flush_memtables()?;
-        engine.lookup.store.wait_for_compaction()
+        engine.or_poison(engine.reclaim_log())?;
+        engine.or_poison(engine.lookup.store.flush_memtables())?;
+        engine.or_poison(engine.lookup.store.wait_for_compaction())
     }
 
     /// The entity type that roots streams.
@@ -255,7 +288,7 @@ impl Inner {
     /// Writes what no commit knows of, and shows it to new snapshots.
     fn write_meta(&self, batch: StoreBatch) -> Result<()> {
         self.engine.check_writable()?;
-        self.engine.lookup.store.write(batch, true).inspect_err(|error| self.engine.poison(error))?;
+        self.engine.or_poison(self.engine.lookup.store.write(batch, true))?;
         self.ask(|reply| Request::Refresh { reply })
     }
 
@@ -294,9 +327,10 @@ impl Writer {
     ///
     /// # Errors
     /// `Invalid` when the batch has more records or bytes than [`Limits::batch_records`] and
-    /// [`Limits::batch_bytes`]; `DiskFull`, `Io` or
-    /// `Corrupt` when it could not be written, after which the store is `Poisoned` for writing until
-    /// reopened. A record that breaks a rule is no error: its outcome says so.
+    /// [`Limits::batch_bytes`]; `DiskFull` when there is no room for another one, which may change;
+    /// `DiskFull`, `Io` or `Corrupt` when it could not be written, after which the store is `Poisoned` for
+    /// writing until reopened: see [`Db::reopen`] and [`Db::health`]. A record that breaks a rule is no
+    /// error: its outcome says so.
     pub fn commit(&self, batch: Batch) -> Result<Receipt> {
         self.submit(batch)?.wait()
     }
@@ -312,6 +346,7 @@ impl Writer {
             return Err(Error::invalid(format!("a batch of {} records, the limit is {most}", batch.len())));
         }
         let engine = &self.inner.engine;
+        engine.check_room()?;
         let prepared = prepare(batch.records, &engine.lookup.terms, engine.name_hasher, &engine.settings.limits);
         let (bytes, most) = (prepared.packed_bytes(), engine.settings.limits.batch_bytes);
         if bytes > most {

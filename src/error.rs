@@ -4,6 +4,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// Result of every fallible call in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -20,7 +21,7 @@ pub enum ErrorKind {
     Busy,
     /// Bytes on disk are not what was written; restore from a backup, or salvage a copy.
     Corrupt,
-    /// The disk is full; make room and reopen. Reads go on.
+    /// The disk is full; make room and call again, or reopen when the store is `Poisoned` since. Reads go on.
     DiskFull,
     /// An earlier write failed, so this handle no longer writes; reopen the store. Reads go on.
     Poisoned,
@@ -91,6 +92,13 @@ impl Error {
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
         self.0.source = Some(cause.into());
         self
+    }
+
+    /// The same failure for one more whom it concerns; the first is its cause.
+    pub(crate) fn again(first: &Arc<Error>) -> Error {
+        let mut error = Error::new(first.kind(), first.message()).because(first.clone());
+        error.0.place = first.0.place.clone();
+        error
     }
 
     /// What the caller can act on.

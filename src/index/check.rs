@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::codec::page::Page;
     use crate::index::IndexWriter;
-    use crate::store::{Batch, CacheSizes};
+    use crate::store::{Batch, Setup};
 
     const SEGMENT: u32 = 5;
 
@@ -151,7 +151,8 @@ mod tests {
     /// A store with the index of `rows`.
     fn stored(rows: &[(u32, Vec<RawEvent>)]) -> (tempfile::TempDir, Store) {
         let place = tempfile::tempdir().unwrap();
-        let store = Store::open(&place.path().join("store"), true, CacheSizes { block_bytes: 1 << 20 }).unwrap();
+        let setup = Setup { create: true, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0 };
+        let store = Store::open(&place.path().join("store"), setup).unwrap();
         // Neighbours in the family are none of its business.
         for segment in [SEGMENT - 1, SEGMENT, SEGMENT + 1] {
             let table = store.table_writer(Family::Index, &format!("index-{segment}")).unwrap();

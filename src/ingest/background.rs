@@ -28,7 +28,9 @@ pub(super) fn run_seals(engine: &Arc<Engine>, frozen: &Receiver<Arc<Active>>) {
             return;
         }
         if let Err(error) = seal_one(engine, &active) {
-            engine.poison(&error);
+            engine.poison(error);
+            // Half of a segment is of no use, and its room may be needed; if not now, the next open wipes it.
+            let _ = engine.lookup.store.clear_staging();
             return;
         }
         let mut work = engine.work.lock();
@@ -39,6 +41,8 @@ pub(super) fn run_seals(engine: &Arc<Engine>, frozen: &Receiver<Arc<Active>>) {
 }
 
 fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
+    // A seal trims the log in the end. What it writes is hardly ever larger than the packed rows.
+    let _loan = engine.lookup.store.lend_reserve(active.packed_bytes() as u64)?;
     // Files that are taken in are durable at once: what they are made from must not be less so.
     engine.lookup.store.sync_log()?;
     let sealed = seal(&engine.lookup.store, &engine.lookup.terms, active)?;
@@ -71,7 +75,7 @@ pub(super) fn run_merges(engine: &Arc<Engine>, buried: &Receiver<u32>) {
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if let Err(error) = outcome {
-            engine.poison(&error);
+            engine.poison(error);
             return;
         }
         if engine.work.lock().stopping || engine.check_writable().is_err() {
@@ -93,18 +97,32 @@ fn merge_if_due(engine: &Engine, buried: &Receiver<u32>) -> Result<()> {
         return Ok(());
     }
     let view = engine.views.load();
-    let run = pick_merge(&view.segments);
-    let found = run.is_some();
-    if let Some(run) = run {
-        let inputs = view.segments[run].to_vec();
-        drop(view);
+    let mut inputs = pick_merge(&view.segments).map(|run| view.segments[run].to_vec()).unwrap_or_default();
+    drop(view);
+    let put_off = !inputs.is_empty() && !has_room(engine, &inputs)?;
+    if put_off {
+        inputs.clear();
+    } else if !inputs.is_empty() {
         merge_one(engine, &inputs)?;
     }
     let mut work = engine.work.lock();
     work.merging = false;
-    work.merged = !found && work.seals == 0 && buried.is_empty();
+    work.put_off = put_off;
+    work.merged = inputs.is_empty() && work.seals == 0 && buried.is_empty();
     engine.work_changed.notify_all();
     Ok(())
+}
+
+/// Whether the disk holds inputs and output side by side, with something to spare: merges only tidy up,
+/// and must not be what fills it.
+fn has_room(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<bool> {
+    let store = &engine.lookup.store;
+    let bytes = |number: u32| {
+        let (from, to) = (number.to_be_bytes(), key::chunk(number, u32::MAX, u32::MAX));
+        store.range_bytes(Family::Rows, &from, &to) + store.range_bytes(Family::Index, &from, &to)
+    };
+    let needed: u64 = inputs.iter().map(|segment| bytes(segment.meta.number)).sum();
+    Ok(store.free_bytes()? > engine.settings.reserve_bytes.saturating_add(needed + needed / 4))
 }
 
 fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
@@ -113,7 +131,7 @@ fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
     let go_on = || {
         loop {
             let work = engine.work.lock();
-            if work.stopping {
+            if work.stopping || engine.check_writable().is_err() {
                 return false;
             }
             if work.seals == 0 {
@@ -151,6 +169,7 @@ fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
 
 /// Drops the rows of a segment that no view holds any more.
 fn bury(engine: &Engine, segment: u32) -> Result<()> {
+    let _loan = engine.lookup.store.lend_reserve(engine.settings.reserve_bytes)?;
     drop_number(&engine.lookup.store, Family::Rows, segment)?;
     drop_number(&engine.lookup.store, Family::Index, segment)?;
     engine.write_manifest(Batch::default(), |manifest, _| manifest.garbage.retain(|&other| other != segment))?;

@@ -161,7 +161,11 @@ impl Committer {
     }
 
     fn serve(&mut self, mut group: Vec<Prepared>, replies: &[Sender<Answer>]) {
-        let committed = self.engine.check_writable().and_then(|()| self.commit(&mut group));
+        let committed = match self.engine.check_writable() {
+            // Numbers may be given by a commit that no row on the disk knows: nothing more is written then.
+            Ok(()) => self.commit(&mut group).map_err(|error| self.engine.poison(error)),
+            Err(error) => Err(Arc::new(error)),
+        };
         // Records go back with the answer, to be freed where they were made.
         let records = group.into_iter().map(|prepared| prepared.records);
         match committed {
@@ -172,13 +176,8 @@ impl Committer {
                 self.freeze_if_full();
             }
             Err(error) => {
-                // Numbers may have been given that no row on the disk knows: nothing more is written.
-                self.engine.poison(&error);
-                let (kind, message) = (error.kind(), error.to_string());
-                let mut first = Some(error);
                 for (reply, records) in replies.iter().zip(records) {
-                    let receipt = Err(first.take().unwrap_or_else(|| Error::new(kind, message.clone())));
-                    let _ = reply.send(Answer { receipt, records });
+                    let _ = reply.send(Answer { receipt: Err(Error::again(&error)), records });
                 }
             }
         }
@@ -636,7 +635,10 @@ impl Committer {
         self.engine.work.lock().seals += 1;
         // The sealer is gone only when it failed, and then the store is poisoned.
         let _ = self.to_seal.send(active);
+        let stalled = |stalled| self.engine.work.lock().stalled = stalled;
+        stalled(true);
         let _ = self.engine.wait_for(|work| work.seals <= FROZEN_MAX || work.stopping);
+        stalled(false);
     }
 
     /// Publishes a view that holds back nothing deleted since the last commit. Only this thread may:

@@ -23,6 +23,7 @@ use crate::ingest::background;
 use crate::ingest::batch::Answer;
 use crate::ingest::commit::{Committer, Numbers};
 use crate::ingest::gate;
+use crate::ingest::health::Health;
 use crate::ingest::prepare::Prepared;
 use crate::model::{Limits, Text};
 use crate::segment::{
@@ -52,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) block_cache_bytes: usize,
     pub(crate) name_cache_bytes: usize,
     pub(crate) index_cache_bytes: usize,
+    pub(crate) reserve_bytes: u64,
     pub(crate) limits: Limits,
 }
 
@@ -84,6 +86,10 @@ pub(crate) struct Work {
     pub(crate) merging: bool,
     /// Whether the merge thread found nothing more to do.
     pub(crate) merged: bool,
+    /// Whether it found something that the disk has no room for.
+    pub(crate) put_off: bool,
+    /// Whether the commit thread waits for seals.
+    pub(crate) stalled: bool,
     pub(crate) stopping: bool,
 }
 
@@ -98,7 +104,7 @@ pub(crate) struct Engine {
     pub(crate) work: Mutex<Work>,
     pub(crate) work_changed: Condvar,
     pub(crate) graveyard: Sender<u32>,
-    poison: OnceLock<String>,
+    poison: OnceLock<Arc<Error>>,
 }
 
 /// The threads of a store and the way to ask them.
@@ -114,6 +120,7 @@ impl Engine {
             create: settings.create,
             allow_open: settings.allow_open_permissions,
             cache_bytes: settings.block_cache_bytes,
+            reserve_bytes: settings.reserve_bytes,
         };
         let store = Arc::new(Store::open(path, setup)?);
         let header = open_header(&store, &settings)?;
@@ -175,26 +182,60 @@ impl Engine {
     pub(crate) fn check_writable(&self) -> Result<()> {
         match self.poison.get() {
             Some(cause) => {
-                Err(Error::new(ErrorKind::Poisoned, format!("an earlier write failed ({cause}); reopen the store")))
+                let told = format!("an earlier write failed ({cause}); reopen the store");
+                Err(Error::new(ErrorKind::Poisoned, told).because(cause.clone()))
             }
             None => Ok(()),
         }
     }
 
-    /// Closes the store for writing, keeping the first cause.
-    pub(crate) fn poison(&self, cause: &Error) {
-        let _ = self.poison.set(cause.to_string());
+    /// Refuses to take on more after a failed write, and while the disk is full.
+    pub(crate) fn check_room(&self) -> Result<()> {
+        self.check_writable()?;
+        self.lookup.store.check_room()
+    }
+
+    /// Whether the store is well.
+    pub(crate) fn health(&self) -> Result<Health> {
+        let store = &self.lookup.store;
+        let (seals_waiting, commits_stalled, merges_put_off) = {
+            let work = self.work.lock();
+            (work.seals, work.stalled, work.put_off)
+        };
+        Ok(Health {
+            poisoned: self.poison.get().cloned(),
+            short_of_room: store.is_short(),
+            free_bytes: store.free_bytes()?,
+            seals_waiting,
+            commits_stalled,
+            merges_put_off,
+            background_errors: store.background_errors(),
+        })
+    }
+
+    /// Passes an outcome on; a failure closes the store for writing.
+    pub(crate) fn or_poison<T>(&self, outcome: Result<T>) -> Result<T> {
+        outcome.map_err(|error| Error::again(&self.poison(error)))
+    }
+
+    /// Closes the store for writing, keeping the first cause. Returns this one.
+    pub(crate) fn poison(&self, cause: Error) -> Arc<Error> {
+        let cause = Arc::new(cause);
+        let _ = self.poison.set(cause.clone());
         // Under the lock, so that nobody falls asleep between looking and waiting.
         let _work = self.work.lock();
         self.work_changed.notify_all();
+        cause
     }
 
-    /// Puts the manifest into `batch`, changed by `change`, and writes it durably.
+    /// Puts the manifest into `batch`, changed by `change`, and writes it durably, unless another thread's
+    /// write failed meanwhile.
     pub(crate) fn write_manifest(
         &self,
         mut batch: StoreBatch,
         change: impl FnOnce(&mut Manifest, &mut StoreBatch),
     ) -> Result<Manifest> {
+        self.check_writable()?;
         let mut manifest = self.manifest.lock();
         let mut next = manifest.clone();
         change(&mut next, &mut batch);
@@ -213,7 +254,12 @@ impl Engine {
 
     /// Waits until nothing is left to seal or to merge.
     pub(crate) fn wait_for_work(&self) -> Result<()> {
-        self.work.lock().awaited += 1;
+        {
+            let mut work = self.work.lock();
+            work.awaited += 1;
+            // There may be room by now.
+            work.merged &= !work.put_off;
+        }
         let outcome = self.wait_for(|work| work.seals == 0 && work.merged && !work.merging);
         self.work.lock().awaited -= 1;
         outcome
@@ -259,7 +305,7 @@ fn start(engine: &Arc<Engine>, numbers: Numbers, frozen: Vec<Arc<Active>>, burie
         let guarded = move || {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&engine)));
             if outcome.is_err() {
-                engine.poison(&Error::new(ErrorKind::Poisoned, "a background thread panicked"));
+                engine.poison(Error::new(ErrorKind::Poisoned, "a background thread panicked"));
             }
         };
         handles.push(std::thread::Builder::new().name(format!("ofone-{name}")).spawn(guarded)?);

@@ -10,9 +10,12 @@ mod batch;
 mod commit;
 mod engine;
 mod gate;
+mod health;
 mod home;
 mod prepare;
 
 pub use batch::{Batch, Pending, Receipt};
+pub use health::{Health, HealthState};
+
 pub(crate) use engine::{Engine, Request, Settings, Threads};
 pub(crate) use prepare::prepare;

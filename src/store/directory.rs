@@ -67,6 +67,10 @@ impl Directory {
         Ok(directory)
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where RocksDB's files are.
     pub(super) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)

@@ -1,11 +1,14 @@
 //! RocksDB, and nothing above this folder names it: families and their settings, atomic batches,
-//! snapshots that own their database, sorted files written outside and taken in, the directory and its lock.
+//! snapshots that own their database, sorted files written outside and taken in, the directory, its lock
+//! and the room kept in it.
 //!
 //! It knows keys and values as bytes only.
 
 mod directory;
+mod failure;
 mod families;
 mod private;
+mod reserve;
 mod rocks;
 mod snapshot;
 mod table;

@@ -10,7 +10,9 @@ use rocksdb::{
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::directory::Directory;
+use crate::store::failure::failure;
 use crate::store::families::Family;
+use crate::store::reserve::{Loan, Reserve};
 use crate::store::snapshot::Cursor;
 use crate::store::table::TableWriter;
 
@@ -28,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) allow_open: bool,
     /// Memory for blocks.
     pub(crate) cache_bytes: usize,
+    /// Room kept for when the disk is full.
+    pub(crate) reserve_bytes: u64,
 }
 
 /// A RocksDB database with our families, locked against others.
@@ -35,6 +39,7 @@ pub(crate) struct Store {
     pub(super) rocks: Rocks,
     staging: PathBuf,
     cache: Cache,
+    reserve: Reserve,
     // Dropped last: nobody else may open while RocksDB closes.
     directory: Directory,
 }
@@ -42,6 +47,9 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn open(path: &Path, setup: Setup) -> Result<Store> {
         let directory = Directory::acquire(path, setup.create, setup.allow_open)?;
+        let reserve = Reserve::new(directory.path(), setup.reserve_bytes);
+        // Recovery writes before it frees.
+        let loan = reserve.lend(setup.reserve_bytes)?;
         let (staging, _) = directory.wipe_staging()?;
         let cache = Cache::new_hyper_clock_cache(setup.cache_bytes, 0);
         let mut options = Options::default();
@@ -56,10 +64,17 @@ impl Store {
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         options.set_log_level(LogLevel::Error);
+        let log_bytes = files_bytes(&directory.database(), Some("log"))?;
+        if reserve.free()? < setup.reserve_bytes.saturating_add(2 * log_bytes) {
+            // Written out, the log takes its room twice for a moment, and a new one takes its room ahead.
+            let thrifty = options.get_options_from_string("avoid_flush_during_recovery=true;allow_fallocate=false");
+            options = thrifty.map_err(|cause| failure(cause, "open"))?;
+        }
         let families = Family::all().map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(&cache)));
         let rocks = Rocks::open_cf_descriptors(&options, directory.database(), families)
             .map_err(|cause| failure(cause, "open"))?;
-        Ok(Store { rocks, staging, cache, directory })
+        drop(loan);
+        Ok(Store { rocks, staging, cache, reserve, directory })
     }
 
     pub(super) fn handle(&self, family: Family) -> &rocksdb::ColumnFamily {
@@ -167,14 +182,53 @@ impl Store {
 
     /// Bytes of live files and of the write-ahead log. The directory is listed at each call.
     pub(crate) fn disk_bytes(&self) -> Result<u64> {
-        let mut total = 0;
-        for entry in fs::read_dir(self.directory.database())? {
-            // A file may be gone between listing and asking.
-            if let Ok(metadata) = entry?.metadata() {
-                total += metadata.len();
-            }
+        files_bytes(&self.directory.database(), None)
+    }
+
+    /// Where the store is, by its one name.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Lends the room kept for a full disk, if less than `needed` bytes are free, until the loan is
+    /// dropped. For work that makes room in the end.
+    pub(crate) fn lend_reserve(&self, needed: u64) -> Result<Loan<'_>> {
+        self.reserve.lend(needed)
+    }
+
+    /// Fails with `DiskFull` while the room kept for a full disk is on loan or could not be taken.
+    pub(crate) fn check_room(&self) -> Result<()> {
+        if !self.reserve.is_short() || self.reserve.keep()? {
+            return Ok(());
         }
-        Ok(total)
+        Err(Error::new(ErrorKind::DiskFull, "what is left is kept for making room").at(self.path().display()))
+    }
+
+    /// Whether [`Store::check_room`] last failed.
+    pub(crate) fn is_short(&self) -> bool {
+        self.reserve.is_short()
+    }
+
+    /// Bytes free on the disk for this user.
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        self.reserve.free()
+    }
+
+    /// Bytes that the files of `[from, to)` take, about.
+    pub(crate) fn range_bytes(&self, family: Family, from: &[u8], to: &[u8]) -> u64 {
+        let range = [rocksdb::Range::new(from, to)];
+        self.rocks.get_approximate_sizes_cf(self.handle(family), &range).iter().sum()
+    }
+
+    /// Failures of RocksDB's own flushes and compactions since the store was opened.
+    pub(crate) fn background_errors(&self) -> u64 {
+        let asked = self.rocks.property_int_value(rocksdb::properties::BACKGROUND_ERRORS);
+        asked.ok().flatten().unwrap_or(0)
+    }
+
+    /// Removes the files that failed work left behind.
+    pub(crate) fn clear_staging(&self) -> Result<()> {
+        self.directory.wipe_staging().map(|_| ())
     }
 
     /// Frees what a family has deleted: writes it out and compacts `[from, to)`.
@@ -200,6 +254,22 @@ impl Store {
     }
 }
 
+/// Bytes of the files in a directory, or of those with an extension.
+fn files_bytes(directory: &Path, extension: Option<&str>) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        // A file may be gone between listing and asking.
+        if extension.is_none_or(|wanted| path.extension().is_some_and(|own| own == wanted))
+            && let Ok(metadata) = entry.metadata()
+        {
+            total += metadata.len();
+        }
+    }
+    Ok(total)
+}
+
 /// Writes that happen together or not at all.
 #[derive(Default)]
 pub(crate) struct Batch(WriteBatch);
@@ -217,19 +287,4 @@ impl Batch {
     pub(crate) fn delete_range(&mut self, store: &Store, family: Family, from: &[u8], to: &[u8]) {
         self.0.delete_range_cf(store.handle(family), from, to);
     }
-}
-
-/// Turns RocksDB's error, which is a text with a prefix, into ours. Texts of corruption may carry
-/// key bytes, so only the kind of the error is passed on in the message.
-pub(super) fn failure(cause: rocksdb::Error, place: &str) -> Error {
-    let text = cause.as_ref();
-    let no_space = text.contains("No space left on device") || text.contains("NoSpace");
-    let (kind, message) = match cause.kind() {
-        _ if text.contains("While lock file") => (ErrorKind::Busy, "another process has the store open"),
-        _ if no_space => (ErrorKind::DiskFull, "no space left on the device"),
-        rocksdb::ErrorKind::Corruption => (ErrorKind::Corrupt, "stored bytes are damaged"),
-        rocksdb::ErrorKind::Busy | rocksdb::ErrorKind::TryAgain => (ErrorKind::Busy, "the storage engine is busy"),
-        _ => (ErrorKind::Io, "the storage engine failed"),
-    };
-    Error::new(kind, message).at(place).because(cause)
 }

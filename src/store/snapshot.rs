@@ -6,8 +6,9 @@ use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
 use self_cell::self_cell;
 
 use crate::error::Result;
+use crate::store::failure::failure;
 use crate::store::families::Family;
-use crate::store::rocks::{Pinned, Rocks, Store, failure};
+use crate::store::rocks::{Pinned, Rocks, Store};
 
 type RocksSnapshot<'a> = SnapshotWithThreadMode<'a, Rocks>;
 

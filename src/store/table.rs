@@ -6,8 +6,8 @@ use rocksdb::{Cache, Options, SstFileWriter};
 use self_cell::self_cell;
 
 use crate::error::Result;
+use crate::store::failure::failure;
 use crate::store::families::Family;
-use crate::store::rocks::failure;
 
 type Writer<'a> = SstFileWriter<'a>;
 

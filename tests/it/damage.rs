@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use ofone::{Batch, Bucket, Db, Error, ErrorKind, Event, Expr, Interval, Link};
-use ofone::{Options, Predicate, Result, Score, Snapshot, Text};
+use ofone::{Predicate, Result, Score, Snapshot, Text};
 
 use crate::support::{at, entity, event, link, options, scratch, setting};
 
@@ -68,7 +68,7 @@ fn write(db: &Db, batches: std::ops::Range<u64>) {
 
 /// Asks everything, whatever fails on the way: an answer after a failure must be right too.
 fn answers(path: &Path) -> Result<Answers> {
-    let db = Db::open(path, Options::new().create(false).cache_bytes(1 << 20))?;
+    let db = Db::open(path, options(300).create(false))?;
     let snapshot = db.snapshot();
     let mut told = Vec::new();
     for number in 0..CUSTOMERS {

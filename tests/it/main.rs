@@ -4,9 +4,9 @@
 //! random histories; `cohort_model.rs`, `cohort_counts.rs` and `cohort_witness.rs` answer naively about
 //! sets of customers, and `cohort_test.rs` and `cohort_count_test.rs` compare that over the questions of
 //! `cohort_exprs.rs`; `clickhouse_cases.rs` asks what others tested; `crash.rs` kills a writing process
-//! again and again; `index_plan.rs` holds the index against reading, over the world of `index_world.rs`; `damage.rs`
-//! flips bytes on disk;
-//! `directory.rs` is about whose a store is and who has it open; `live.rs` reads while others write;
+//! again and again; `index_plan.rs` holds the index against reading, over the world of `index_world.rs`;
+//! `damage.rs` flips bytes on disk; `directory.rs` is about whose a store is and who has it open,
+//! `write_errors.rs` about full disks and other failed writes; `live.rs` reads while others write;
 //! `api.rs` and `cohort.rs` tell the single promises by example, `cli.rs` and `cli_cohorts.rs` those of
 //! the command line; `tidy.rs` reads the source. Set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`,
 //! `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_DAMAGE_ROUNDS` or `OFONE_LIVE_SECONDS` to look harder or
@@ -45,6 +45,8 @@ mod crash;
 mod damage;
 
 mod directory;
+
+mod write_errors;
 
 mod live;
 

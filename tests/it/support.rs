@@ -20,6 +20,7 @@ pub(crate) fn options(segment_events: usize) -> Options {
         .segment_events(segment_events)
         .cache_bytes(1 << 20)
         .name_cache_bytes(64 << 10)
+        .reserve_bytes(64 << 10)
 }
 
 /// The store at `path`, made if absent.
