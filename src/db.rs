@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Batch, Engine, Health, Pending, Receipt, Request, Settings, Threads, prepare};
+use crate::ingest::{Batch, Engine, Health, Pending, Receipt, Recovery, Request, Settings, Threads, prepare};
 use crate::model::{Limits, Text};
 use crate::query::{CheckReport, Cohort, Snapshot, put_cohort, remove_cohort, unknown_cohort};
 use crate::store::Batch as StoreBatch;
@@ -200,6 +200,11 @@ impl Db {
         let options = Options { settings: self.inner.engine.settings.clone() };
         drop(self);
         Db::open(path, options.create(false))
+    }
+
+    /// What opening the store found and did.
+    pub fn recovery(&self) -> &Recovery {
+        &self.inner.engine.recovery
     }
 
     /// Whether the store is well, and if not, why.

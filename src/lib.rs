@@ -77,7 +77,7 @@ pub mod export;
 pub use db::{Db, Durability, Options, Writer};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::{Comparison, Did, Expr, Moment, Period, Predicate, Seq, Step, TextTest, Ties};
-pub use ingest::{Batch, Health, HealthState, Pending, Receipt};
+pub use ingest::{Batch, Health, HealthState, Pending, Receipt, Recovery};
 pub use model::{
     Entity, Event, EventName, Interval, IntervalSet, Limits, Link, LinkChange, Outcome, Record, Rejection, Severity,
     Text, Timestamp, Value, Window,

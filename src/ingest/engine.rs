@@ -1,6 +1,5 @@
-//! A store's shared state: opening, recovery, and what the threads and the readers have in common.
+//! A store's shared state: opening, and what the threads and the readers have in common.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -10,31 +9,23 @@ use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::{Condvar, Mutex};
-use smallvec::SmallVec;
 
 use crate::codec::key;
-use crate::codec::raw::RawEvent;
-use crate::codec::record::{self, Header, LogRow, Manifest};
-use crate::codec::varint::Reader;
-use crate::dictionary::{NameHasher, NameReader, NameWriter, TermLimits, TermWriter, Terms};
+use crate::codec::record::Manifest;
+use crate::dictionary::{NameHasher, NameReader, NameWriter, TermLimits, TermWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::PageCache;
 use crate::ingest::background;
 use crate::ingest::batch::Answer;
 use crate::ingest::commit::{Committer, Numbers};
-use crate::ingest::gate;
 use crate::ingest::health::Health;
 use crate::ingest::prepare::Prepared;
+use crate::ingest::recovery::{Recovery, drop_unlisted, open_header, replay};
 use crate::model::{Limits, Text};
-use crate::segment::{
-    Active, Appended, Counted, Lookup, Segment, View, Views, identity, load_counts, load_header, load_manifest,
-    put_header, put_manifest,
-};
+use crate::segment::{Active, Lookup, Segment, View, Views, load_counts, load_manifest, put_manifest};
 use crate::store::{Batch as StoreBatch, Family, Setup, Store, StoreSnapshot};
 use crate::topology::{DependentsCache, LinkCache};
 
-/// Version of the layout of bytes on disk; see docs/format.md.
-const FORMAT: u32 = 2;
 /// Memory of the cache of links.
 const LINK_CACHE_BYTES: usize = 64 << 20;
 /// Memory of the cache of who depends on what.
@@ -96,6 +87,7 @@ pub(crate) struct Work {
 /// What commits, seals, merges and readers share.
 pub(crate) struct Engine {
     pub(crate) lookup: Arc<Lookup>,
+    pub(crate) recovery: Recovery,
     pub(crate) settings: Settings,
     pub(crate) name_hasher: NameHasher,
     pub(crate) views: Views,
@@ -116,6 +108,7 @@ pub(crate) struct Threads {
 impl Engine {
     /// Opens or creates a store, replays what was not sealed, and starts its threads.
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<(Arc<Engine>, Threads)> {
+        let began = Instant::now();
         let setup = Setup {
             create: settings.create,
             allow_open: settings.allow_open_permissions,
@@ -125,7 +118,8 @@ impl Engine {
         let store = Arc::new(Store::open(path, setup)?);
         let header = open_header(&store, &settings)?;
         let mut manifest = load_manifest(&store)?;
-        drop_unlisted(&store, &mut manifest)?;
+        let merged_away = manifest.garbage.clone();
+        let dropped = drop_unlisted(&store, &mut manifest)?;
         let terms = TermWriter::open(&store, TermLimits::default())?;
         let snapshot = Arc::new(StoreSnapshot::new(store.clone()));
         let counts = load_counts(&snapshot)?;
@@ -139,6 +133,19 @@ impl Engine {
         let replayed = replay(&store, &terms.terms(), manifest.trimmed)?;
         let next_segment = replayed.actives.iter().map(|active| active.number() + 1).max().unwrap_or(0);
         let next_segment = AtomicU32::new(next_segment.max(manifest.next_segment));
+        let found = store.found();
+        let mut recovery = Recovery {
+            last_commit: replayed.last_commit,
+            commits_replayed: replayed.last_commit - manifest.trimmed,
+            events_replayed: replayed.events,
+            log_files: found.log.files,
+            log_bytes: found.log.bytes,
+            torn_bytes: found.log.torn_bytes,
+            staged_files_removed: found.staged_files,
+            seals_due: (replayed.actives.len() as u64).saturating_sub(1),
+            ..Recovery::default()
+        };
+        recovery.tell_dropped(&dropped, &merged_away, &replayed.actives);
         let mut actives = replayed.actives;
         if actives.is_empty() {
             actives.push(Arc::new(Active::new(next_segment.fetch_add(1, Ordering::Relaxed))));
@@ -162,8 +169,10 @@ impl Engine {
             terms: terms.terms(),
             store,
         });
+        recovery.took = began.elapsed();
         let engine = Arc::new(Engine {
             lookup,
+            recovery,
             name_hasher: names.hasher(),
             views: Views::new(view),
             manifest: Mutex::new(manifest),
@@ -315,133 +324,4 @@ fn start(engine: &Arc<Engine>, numbers: Numbers, frozen: Vec<Arc<Active>>, burie
     spawn("seal", Box::new(move |engine| background::run_seals(engine, &sealing)))?;
     spawn("merge", Box::new(move |engine| background::run_merges(engine, &buried)))?;
     Ok(Threads { requests: Some(requests), handles })
-}
-
-fn open_header(store: &Store, settings: &Settings) -> Result<Header> {
-    match load_header(store)? {
-        Some(header) if header.format == FORMAT => Ok(header),
-        Some(header) => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("the store has format {}, this version reads {FORMAT}", header.format),
-        )),
-        None => {
-            gate::check_customer_type(&settings.customer_type, &settings.limits)
-                .map_err(|rejection| Error::invalid(rejection.reason()))?;
-            let header = Header { format: FORMAT, customer_type: settings.customer_type.to_string() };
-            let mut batch = StoreBatch::default();
-            put_header(store, &mut batch, &header);
-            store.write(batch, true)?;
-            Ok(header)
-        }
-    }
-}
-
-/// Drops what a crash left unlisted: rows of half-done seals and merges, and of segments merged away.
-fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<()> {
-    let segments: HashSet<u32> = manifest.segments.iter().map(|segment| segment.number).collect();
-    let seals: HashSet<u32> = manifest.seals.iter().map(|seal| seal.number).collect();
-    for (family, listed) in [(Family::Rows, &segments), (Family::Index, &segments), (Family::Dedupe, &seals)] {
-        for number in numbers_of(store, family)? {
-            if !listed.contains(&number) {
-                background::drop_number(store, family, number)?;
-            }
-        }
-    }
-    if !manifest.garbage.is_empty() {
-        manifest.garbage.clear();
-        let mut batch = StoreBatch::default();
-        put_manifest(store, &mut batch, manifest);
-        store.write(batch, true)?;
-    }
-    Ok(())
-}
-
-/// The segment or seal numbers that some key of the family begins with: one seek each.
-fn numbers_of(store: &Store, family: Family) -> Result<Vec<u32>> {
-    let mut numbers = Vec::new();
-    let mut cursor = store.cursor(family, true);
-    let mut next = Some(0u32);
-    while let Some(from) = next {
-        next = match cursor.seek(&from.to_be_bytes())? {
-            Some((key, _)) => {
-                let number = key::leading_number(key)?;
-                numbers.push(number);
-                number.checked_add(1)
-            }
-            None => None,
-        };
-    }
-    Ok(numbers)
-}
-
-struct Replayed {
-    actives: Vec<Arc<Active>>,
-    last_commit: u64,
-}
-
-/// Builds the segments in memory again from the log. Commits are numbered without gaps, so a
-/// missing one is damage, not a short log.
-fn replay(store: &Store, terms: &Terms, trimmed: u64) -> Result<Replayed> {
-    let mut actives: Vec<Arc<Active>> = Vec::new();
-    let mut last_commit = trimmed;
-    let mut cursor = store.cursor(Family::Log, true);
-    let mut entry = cursor.seek(&key::log(0, 0))?;
-    let tables = terms.read();
-    while let Some((key, value)) = entry {
-        let (segment, commit) = key::parse_log(key)?;
-        let place = || format!("log row of commit {commit}");
-        if commit != last_commit + 1 {
-            return Err(Error::corrupt(format!("commit {} is missing", last_commit + 1)).at(place()));
-        }
-        if actives.last().is_none_or(|active| active.number() != segment) {
-            actives.push(Arc::new(Active::new(segment)));
-        }
-        let row: LogRow = record::decode(value).map_err(|error| error.at(place()))?;
-        let active = actives.last().expect("one was pushed");
-        replay_row(active, commit, &row, &tables).map_err(|error| error.at(place()))?;
-        last_commit = commit;
-        entry = cursor.advance()?;
-    }
-    Ok(Replayed { actives, last_commit })
-}
-
-fn replay_row(active: &Active, commit: u64, row: &LogRow, tables: &crate::dictionary::TermTables) -> Result<()> {
-    let mismatch = || Error::corrupt("lengths do not fit the rows");
-    let mut events = Vec::new();
-    let mut lengths = Reader::new(&row.lengths);
-    let mut homes = Reader::new(&row.homes);
-    let mut at = 0usize;
-    for _ in 0..row.events {
-        let length = lengths.varint_u32()? as usize;
-        let packed = at.checked_add(length).and_then(|to| row.packed.get(at..to)).ok_or_else(mismatch)?;
-        let mut reader = Reader::new(packed);
-        let event = RawEvent::unpack(&mut reader, tables)?;
-        reader.finish()?;
-        let count = if row.several_homes { homes.length()? } else { 1 };
-        let mut event_homes: SmallVec<[u32; 2]> = SmallVec::new();
-        for _ in 0..count {
-            event_homes.push(u32::from_le_bytes(homes.array()?));
-        }
-        let source = tables.shape(event.shape)?.shape.source;
-        events.push((
-            identity(event.id.as_ref(), event.time, source, packed),
-            event_homes,
-            packed,
-            Counted::of(&event),
-        ));
-        at += length;
-    }
-    lengths.finish()?;
-    homes.finish()?;
-    if at != row.packed.len() {
-        return Err(mismatch());
-    }
-    let appended = events.iter().map(|(identity, homes, packed, counted)| Appended {
-        identity: *identity,
-        homes,
-        packed,
-        counted: *counted,
-    });
-    active.append(commit, row.wall, appended);
-    Ok(())
 }

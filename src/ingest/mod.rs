@@ -13,9 +13,11 @@ mod gate;
 mod health;
 mod home;
 mod prepare;
+mod recovery;
 
 pub use batch::{Batch, Pending, Receipt};
 pub use health::{Health, HealthState};
+pub use recovery::Recovery;
 
 pub(crate) use engine::{Engine, Request, Settings, Threads};
 pub(crate) use prepare::prepare;

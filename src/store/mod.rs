@@ -7,6 +7,7 @@
 mod directory;
 mod failure;
 mod families;
+mod log;
 mod private;
 mod reserve;
 mod rocks;

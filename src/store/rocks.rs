@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::directory::Directory;
 use crate::store::failure::failure;
 use crate::store::families::Family;
+use crate::store::log::{self, LogSizes};
 use crate::store::reserve::{Loan, Reserve};
 use crate::store::snapshot::Cursor;
 use crate::store::table::TableWriter;
@@ -34,12 +35,20 @@ pub(crate) struct Setup {
     pub(crate) reserve_bytes: u64,
 }
 
+/// What there was when the database was opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) log: LogSizes,
+    pub(crate) staged_files: u64,
+}
+
 /// A RocksDB database with our families, locked against others.
 pub(crate) struct Store {
     pub(super) rocks: Rocks,
     staging: PathBuf,
     cache: Cache,
     reserve: Reserve,
+    found: Found,
     // Dropped last: nobody else may open while RocksDB closes.
     directory: Directory,
 }
@@ -50,7 +59,9 @@ impl Store {
         let reserve = Reserve::new(directory.path(), setup.reserve_bytes);
         // Recovery writes before it frees.
         let loan = reserve.lend(setup.reserve_bytes)?;
-        let (staging, _) = directory.wipe_staging()?;
+        let (staging, staged_files) = directory.wipe_staging()?;
+        let database = directory.database();
+        let found = Found { log: log::measure(&database)?, staged_files };
         let cache = Cache::new_hyper_clock_cache(setup.cache_bytes, 0);
         let mut options = Options::default();
         options.create_if_missing(true);
@@ -64,17 +75,22 @@ impl Store {
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         options.set_log_level(LogLevel::Error);
-        let log_bytes = files_bytes(&directory.database(), Some("log"))?;
-        if reserve.free()? < setup.reserve_bytes.saturating_add(2 * log_bytes) {
+        if reserve.free()? < setup.reserve_bytes.saturating_add(2 * found.log.bytes) {
             // Written out, the log takes its room twice for a moment, and a new one takes its room ahead.
             let thrifty = options.get_options_from_string("avoid_flush_during_recovery=true;allow_fallocate=false");
             options = thrifty.map_err(|cause| failure(cause, "open"))?;
         }
         let families = Family::all().map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(&cache)));
-        let rocks = Rocks::open_cf_descriptors(&options, directory.database(), families)
-            .map_err(|cause| failure(cause, "open"))?;
+        let rocks = Rocks::open_cf_descriptors(&options, &database, families).map_err(|cause| {
+            let error = failure(cause, "open");
+            let damaged = error.kind() == ErrorKind::Corrupt;
+            match damaged.then(|| log::find_damage(&database)) {
+                Some(Ok(Some(place))) => error.at(place),
+                _ => error,
+            }
+        })?;
         drop(loan);
-        Ok(Store { rocks, staging, cache, reserve, directory })
+        Ok(Store { rocks, staging, cache, reserve, found, directory })
     }
 
     pub(super) fn handle(&self, family: Family) -> &rocksdb::ColumnFamily {
@@ -182,7 +198,19 @@ impl Store {
 
     /// Bytes of live files and of the write-ahead log. The directory is listed at each call.
     pub(crate) fn disk_bytes(&self) -> Result<u64> {
-        files_bytes(&self.directory.database(), None)
+        let mut total = 0;
+        for entry in fs::read_dir(self.directory.database())? {
+            // A file may be gone between listing and asking.
+            if let Ok(metadata) = entry?.metadata() {
+                total += metadata.len();
+            }
+        }
+        Ok(total)
+    }
+
+    /// What there was when the store was opened.
+    pub(crate) fn found(&self) -> Found {
+        self.found
     }
 
     /// Where the store is, by its one name.
@@ -252,22 +280,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// Bytes of the files in a directory, or of those with an extension.
-fn files_bytes(directory: &Path, extension: Option<&str>) -> Result<u64> {
-    let mut total = 0;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let path = entry.path();
-        // A file may be gone between listing and asking.
-        if extension.is_none_or(|wanted| path.extension().is_some_and(|own| own == wanted))
-            && let Ok(metadata) = entry.metadata()
-        {
-            total += metadata.len();
-        }
-    }
-    Ok(total)
 }
 
 /// Writes that happen together or not at all.

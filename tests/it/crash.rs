@@ -284,11 +284,13 @@ struct Ordeal {
     place: TempDir,
     oracle: Oracle,
     feeds: Vec<Feed>,
+    /// How often the report of an opening told of something half done.
+    unclean: u64,
 }
 
 impl Ordeal {
     fn new() -> Ordeal {
-        Ordeal { place: scratch(), oracle: Oracle::default(), feeds: Vec::new() }
+        Ordeal { place: scratch(), oracle: Oracle::default(), feeds: Vec::new(), unclean: 0 }
     }
 
     fn path(&self) -> &Path {
@@ -338,6 +340,10 @@ impl Ordeal {
         assert_eq!(self.oracle.judge(&looked_at, &holding), Vec::<String>::new());
         self.oracle.settle(&looked_at, &holding);
         let stats = snapshot.stats().expect("counters");
+        let recovery = db.recovery();
+        assert_eq!(recovery.last_commit, stats.commits);
+        assert!(recovery.commits_replayed <= stats.commits && recovery.events_replayed <= stats.events);
+        self.unclean += u64::from(!recovery.was_clean());
         assert_eq!(stats.events, self.oracle.settled_events(), "events of the store and of all batches there");
         let report = db.check().expect("a check");
         assert_eq!((report.problems, report.problems_unlisted), (Vec::<String>::new(), 0));
@@ -356,7 +362,7 @@ fn acknowledged_batches_survive_kill_9_and_no_batch_is_torn() {
     let seed: u64 = setting("OFONE_CRASH_SEED", 1);
     eprintln!("{kills} kills; lives as in: OFONE_CRASH_SEED={seed}");
     let mut ordeal = Ordeal::new();
-    let (mut acknowledged, mut again) = (0, false);
+    let (mut acknowledged, mut again, mut unclean) = (0, false, 0);
     for generation in 0..kills {
         let random = scramble(&[seed, generation]);
         // After one kill in four the store is killed once more before anybody looks, while it recovers.
@@ -369,11 +375,13 @@ fn acknowledged_batches_survive_kill_9_and_no_batch_is_torn() {
         ordeal.inspect(if generation % 5 == 0 { Scope::All } else { Scope::New });
         if ordeal.feeds.len() as u64 >= GENERATIONS_PER_STORE * WRITERS {
             ordeal.inspect(Scope::All);
+            unclean += ordeal.unclean;
             ordeal = Ordeal::new();
         }
     }
     ordeal.inspect(Scope::All);
-    eprintln!("{acknowledged} batches were acknowledged");
+    unclean += ordeal.unclean;
+    eprintln!("{acknowledged} batches were acknowledged, {unclean} kills left something half done");
     assert!(acknowledged > kills, "most lives are long enough to write: {acknowledged} batches");
 }
 

@@ -279,3 +279,70 @@ fn a_file_that_is_gone_or_cut_is_never_another_answer() {
         }
     }
 }
+
+#[test]
+fn damage_inside_the_log_is_refused_with_file_and_place() {
+    let place = scratch();
+    let store = place.path().join("store");
+    let db = Db::open(&store, options(1 << 20)).expect("a store");
+    write(&db, 0..60);
+    drop(db);
+    for round in 0..8 {
+        let place = scratch();
+        let spoilt = place.path().join("store");
+        copy(&store, &spoilt);
+        let file = &files(&spoilt, "log")[0];
+        let mut bytes = fs::read(file).expect("the log");
+        let at = scramble(round) as usize % (bytes.len() - (64 << 10));
+        bytes[at] ^= 4;
+        fs::write(file, bytes).expect("it is written back");
+        let error = Db::open(&spoilt, options(300)).expect_err("it is refused");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+        let told = error.place().expect("a place").to_owned();
+        let name = file.file_name().expect("a name").to_str().expect("plain");
+        let offset = told.split_once(&format!("{name}, byte ")).expect("file and byte").1;
+        let offset: usize = offset.parse().expect("a number");
+        assert!((offset..offset + (32 << 10)).contains(&at), "byte {at} was flipped: {told}");
+    }
+}
+
+#[test]
+fn a_log_that_is_cut_loses_its_end_alone_and_the_report_says_so() {
+    let place = scratch();
+    let store = place.path().join("store");
+    let db = Db::open(&store, options(1 << 20)).expect("a store");
+    write(&db, 0..60);
+    drop(db);
+    let mut torn = 0;
+    for round in 0..20 {
+        let place = scratch();
+        let cut = place.path().join("store");
+        copy(&store, &cut);
+        let file = &files(&cut, "log")[0];
+        let length = file.metadata().expect("the log").len();
+        let kept = length - scramble(round) % (length * 3 / 4);
+        fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(kept)).expect("it is cut");
+        let db = Db::open(&cut, options(300)).expect("a torn end is what a crash leaves");
+        let recovery = db.recovery().clone();
+        assert_eq!((recovery.log_files, recovery.log_bytes), (1, kept));
+        assert!(recovery.last_commit < 60 || kept == length, "{recovery:?}");
+        assert_eq!(recovery.commits_replayed, recovery.last_commit, "nothing was sealed");
+        torn += u64::from(recovery.torn_bytes > 0);
+        assert_eq!(recovery.was_clean(), recovery.torn_bytes == 0);
+
+        let whole = scratch();
+        let prefix = Db::open(whole.path(), options(300)).expect("a store");
+        write(&prefix, 0..recovery.last_commit);
+        let all = |db: &Db| {
+            let snapshot = db.snapshot();
+            let stream = |number| snapshot.stream(customer(number)).run().expect("a stream");
+            let items = (0..CUSTOMERS).flat_map(|number| stream(number).map(|item| item.expect("an item").event));
+            items.collect::<Vec<Event>>()
+        };
+        assert!(all(&db) == all(&prefix), "cut at {kept} of {length}: not the first {} commits", recovery.last_commit);
+        drop(db);
+        let again = Db::open(&cut, options(300)).expect("it opens again");
+        assert_eq!((again.recovery().last_commit, again.recovery().torn_bytes), (recovery.last_commit, 0));
+    }
+    assert!(torn > 15, "most cuts go through a record: {torn} of 20");
+}

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use ofone::Recovery;
 use ofone::export::escape;
 
 use crate::args::{Format, OutputArgs, StoreArgs};
@@ -23,7 +24,8 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Done {
-    let report = args.store.open()?.check()?;
+    let db = args.store.open()?;
+    let (report, recovery) = (db.check()?, db.recovery());
     let mut out = output::stdout();
     match args.output.format() {
         Format::Table => {
@@ -41,6 +43,15 @@ pub(crate) fn run(args: &Args) -> Done {
             let row = serde_json::json!({
                 "problems": problems, "problems_unlisted": report.problems_unlisted, "rows": report.rows,
                 "links": report.links, "entities": report.entities, "segments": report.segments,
+                "recovery": {
+                    "took_seconds": recovery.took.as_secs_f64(), "last_commit": recovery.last_commit,
+                    "commits_replayed": recovery.commits_replayed, "events_replayed": recovery.events_replayed,
+                    "log_files": recovery.log_files, "log_bytes": recovery.log_bytes,
+                    "torn_bytes": recovery.torn_bytes, "staged_files_removed": recovery.staged_files_removed,
+                    "seals_rolled_back": recovery.seals_rolled_back,
+                    "merges_rolled_back": recovery.merges_rolled_back,
+                    "leftovers_dropped": recovery.leftovers_dropped, "seals_due": recovery.seals_due,
+                },
             });
             writeln!(out, "{row}")?;
         }
@@ -54,6 +65,7 @@ pub(crate) fn run(args: &Args) -> Done {
         }
     }
     out.flush()?;
+    eprintln!("ofone: {}", opened(recovery));
     let checked = format!(
         "checked {} rows of events, {} of links and {} entities in {} segments",
         grouped(report.rows),
@@ -69,4 +81,27 @@ pub(crate) fn run(args: &Args) -> Done {
         1 => Err(Failure::failed(format!("{checked}, 1 problem found"))),
         many => Err(Failure::failed(format!("{checked}, {} problems found", grouped(many)))),
     }
+}
+
+/// What opening found, in a line.
+fn opened(recovery: &Recovery) -> String {
+    let mut told = format!(
+        "opened in {:.1} s at commit {}, {} commits with {} events replayed",
+        recovery.took.as_secs_f64(),
+        grouped(recovery.last_commit),
+        grouped(recovery.commits_replayed),
+        grouped(recovery.events_replayed)
+    );
+    for (count, what) in [
+        (recovery.torn_bytes, "bytes of a torn end of the log dropped"),
+        (recovery.seals_rolled_back, "half-done seals rolled back"),
+        (recovery.merges_rolled_back, "half-done merges rolled back"),
+        (recovery.leftovers_dropped, "segments merged away dropped"),
+        (recovery.staged_files_removed, "half-written files removed"),
+    ] {
+        if count > 0 {
+            told += &format!("; {} {what}", grouped(count));
+        }
+    }
+    told
 }

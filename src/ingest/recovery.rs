@@ -1,0 +1,296 @@
+//! What opening a store finds, mends and refuses.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::codec::key;
+use crate::codec::raw::RawEvent;
+use crate::codec::record::{self, Header, LogRow, Manifest};
+use crate::codec::varint::Reader;
+use crate::dictionary::{TermTables, Terms};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ingest::background;
+use crate::ingest::engine::Settings;
+use crate::ingest::gate;
+use crate::segment::{Active, Appended, Counted, identity, load_header, put_header, put_manifest};
+use crate::store::{Batch, Family, Store};
+
+/// Version of the layout of bytes on disk; see docs/format.md.
+const FORMAT: u32 = 2;
+
+/// What opening a store found and did: see [`crate::Db::recovery`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// How long opening took.
+    pub took: Duration,
+    /// The last commit that is there. Later ones were never acknowledged, or the end of the log with them is lost.
+    pub last_commit: u64,
+    /// Commits read back into memory, since they are in no sealed segment yet.
+    pub commits_replayed: u64,
+    /// Events in them.
+    pub events_replayed: u64,
+    /// Files of the storage engine's write-ahead log that were replayed.
+    pub log_files: u64,
+    /// Their bytes.
+    pub log_bytes: u64,
+    /// Bytes at the end of those files that were no whole record: dropped. They belong to a write that was
+    /// cut off before it was acknowledged, or to one that only the system held and lost
+    /// ([`crate::Durability::Os`]), or the end of the log was damaged: the three look alike.
+    pub torn_bytes: u64,
+    /// Files of half-written segments that were removed.
+    pub staged_files_removed: u64,
+    /// Segments that a seal had half done: rolled back, and sealed again after opening.
+    pub seals_rolled_back: u64,
+    /// Segments that a merge had half done: rolled back; their inputs are all there.
+    pub merges_rolled_back: u64,
+    /// Segments merged away whose rows were still there: dropped.
+    pub leftovers_dropped: u64,
+    /// Full segments that were waiting for their seal; they are sealed after opening.
+    pub seals_due: u64,
+}
+
+impl Recovery {
+    /// Whether the last handle left nothing half done.
+    pub fn was_clean(&self) -> bool {
+        self.torn_bytes == 0
+            && self.staged_files_removed == 0
+            && self.seals_rolled_back == 0
+            && self.merges_rolled_back == 0
+    }
+
+    /// Tells apart what was dropped: the numbers of segments in the log are those of seals to come.
+    pub(super) fn tell_dropped(&mut self, dropped: &HashSet<u32>, merged_away: &[u32], actives: &[Arc<Active>]) {
+        for number in dropped {
+            if actives.iter().any(|active| active.number() == *number) {
+                self.seals_rolled_back += 1;
+            } else if merged_away.contains(number) {
+                self.leftovers_dropped += 1;
+            } else {
+                self.merges_rolled_back += 1;
+            }
+        }
+    }
+}
+
+pub(super) fn open_header(store: &Store, settings: &Settings) -> Result<Header> {
+    match load_header(store)? {
+        Some(header) if header.format == FORMAT => Ok(header),
+        Some(header) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the store has format {}, this version reads {FORMAT}", header.format),
+        )),
+        None => {
+            gate::check_customer_type(&settings.customer_type, &settings.limits)
+                .map_err(|rejection| Error::invalid(rejection.reason()))?;
+            let header = Header { format: FORMAT, customer_type: settings.customer_type.to_string() };
+            let mut batch = Batch::default();
+            put_header(store, &mut batch, &header);
+            store.write(batch, true)?;
+            Ok(header)
+        }
+    }
+}
+
+/// Drops what a crash left unlisted: rows of half-done seals and merges, and of segments merged away.
+/// Returns the numbers under which there were any.
+pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<HashSet<u32>> {
+    let mut dropped = HashSet::new();
+    let segments: HashSet<u32> = manifest.segments.iter().map(|segment| segment.number).collect();
+    let seals: HashSet<u32> = manifest.seals.iter().map(|seal| seal.number).collect();
+    for (family, listed) in [(Family::Rows, &segments), (Family::Index, &segments), (Family::Dedupe, &seals)] {
+        for number in numbers_of(store, family)? {
+            if !listed.contains(&number) {
+                background::drop_number(store, family, number)?;
+                dropped.insert(number);
+            }
+        }
+    }
+    if !manifest.garbage.is_empty() {
+        manifest.garbage.clear();
+        let mut batch = Batch::default();
+        put_manifest(store, &mut batch, manifest);
+        store.write(batch, true)?;
+    }
+    Ok(dropped)
+}
+
+/// The segment or seal numbers that some key of the family begins with: one seek each.
+fn numbers_of(store: &Store, family: Family) -> Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    let mut cursor = store.cursor(family, true);
+    let mut next = Some(0u32);
+    while let Some(from) = next {
+        next = match cursor.seek(&from.to_be_bytes())? {
+            Some((key, _)) => {
+                let number = key::leading_number(key)?;
+                numbers.push(number);
+                number.checked_add(1)
+            }
+            None => None,
+        };
+    }
+    Ok(numbers)
+}
+
+/// What the log held.
+pub(super) struct Replayed {
+    pub(super) actives: Vec<Arc<Active>>,
+    pub(super) last_commit: u64,
+    pub(super) events: u64,
+}
+
+/// Builds the segments in memory again from the log. Commits are numbered without gaps, so a
+/// missing one is damage, not a short log.
+pub(super) fn replay(store: &Store, terms: &Terms, trimmed: u64) -> Result<Replayed> {
+    let mut actives: Vec<Arc<Active>> = Vec::new();
+    let (mut last_commit, mut events) = (trimmed, 0);
+    let mut cursor = store.cursor(Family::Log, true);
+    let mut entry = cursor.seek(&key::log(0, 0))?;
+    let tables = terms.read();
+    while let Some((key, value)) = entry {
+        let (segment, commit) = key::parse_log(key)?;
+        let place = || format!("log row of commit {commit}");
+        if commit != last_commit + 1 {
+            return Err(Error::corrupt(format!("commit {} is missing", last_commit + 1)).at(place()));
+        }
+        if actives.last().is_none_or(|active| active.number() != segment) {
+            actives.push(Arc::new(Active::new(segment)));
+        }
+        let row: LogRow = record::decode(value).map_err(|error| error.at(place()))?;
+        let active = actives.last().expect("one was pushed");
+        replay_row(active, commit, &row, &tables).map_err(|error| error.at(place()))?;
+        last_commit = commit;
+        events += u64::from(row.events);
+        entry = cursor.advance()?;
+    }
+    Ok(Replayed { actives, last_commit, events })
+}
+
+fn replay_row(active: &Active, commit: u64, row: &LogRow, tables: &TermTables) -> Result<()> {
+    let mismatch = || Error::corrupt("lengths do not fit the rows");
+    let mut events = Vec::new();
+    let mut lengths = Reader::new(&row.lengths);
+    let mut homes = Reader::new(&row.homes);
+    let mut at = 0usize;
+    for _ in 0..row.events {
+        let length = lengths.varint_u32()? as usize;
+        let packed = at.checked_add(length).and_then(|to| row.packed.get(at..to)).ok_or_else(mismatch)?;
+        let mut reader = Reader::new(packed);
+        let event = RawEvent::unpack(&mut reader, tables)?;
+        reader.finish()?;
+        let count = if row.several_homes { homes.length()? } else { 1 };
+        let mut event_homes: SmallVec<[u32; 2]> = SmallVec::new();
+        for _ in 0..count {
+            event_homes.push(u32::from_le_bytes(homes.array()?));
+        }
+        let source = tables.shape(event.shape)?.shape.source;
+        events.push((
+            identity(event.id.as_ref(), event.time, source, packed),
+            event_homes,
+            packed,
+            Counted::of(&event),
+        ));
+        at += length;
+    }
+    lengths.finish()?;
+    homes.finish()?;
+    if at != row.packed.len() {
+        return Err(mismatch());
+    }
+    let appended = events.iter().map(|(identity, homes, packed, counted)| Appended {
+        identity: *identity,
+        homes,
+        packed,
+        counted: *counted,
+    });
+    active.append(commit, row.wall, appended);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Setup;
+    use crate::{Db, Entity, Event, Options, Timestamp};
+
+    const SETUP: Setup = Setup { create: false, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0 };
+
+    fn open(path: &std::path::Path) -> Result<Db> {
+        Db::open(path, Options::new().cache_bytes(1 << 20).name_cache_bytes(1 << 16).reserve_bytes(0))
+    }
+
+    /// A store of four commits of one event each, of which the first is sealed.
+    fn store() -> tempfile::TempDir {
+        let place = tempfile::TempDir::new().unwrap();
+        let db = open(place.path()).unwrap();
+        for number in 1..=4 {
+            let mut batch = crate::Batch::new();
+            batch.event(
+                Event::new(Timestamp::from_secs(number), "feed", "thing.happened").subject(Entity::customer("A")),
+            );
+            db.writer().commit(batch).unwrap();
+            if number == 1 {
+                db.flush().unwrap();
+            }
+        }
+        drop(db);
+        place
+    }
+
+    /// Deletes from the log what `which` says of each commit.
+    fn lose(path: &std::path::Path, which: impl Fn(u64) -> bool) {
+        let store = Store::open(path, SETUP).unwrap();
+        let mut batch = Batch::default();
+        let mut cursor = store.cursor(Family::Log, true);
+        let mut entry = cursor.seek(&key::log(0, 0)).unwrap();
+        while let Some((key, _)) = entry {
+            let (_, commit) = key::parse_log(key).unwrap();
+            if which(commit) {
+                batch.delete(&store, Family::Log, key);
+            }
+            entry = cursor.advance().unwrap();
+        }
+        drop(cursor);
+        store.write(batch, true).unwrap();
+    }
+
+    #[test]
+    fn a_commit_missing_in_the_middle_of_the_log_or_at_its_beginning_is_refused() {
+        for (lost, told) in [(vec![2], "commit 2"), (vec![3], "commit 3"), (vec![2, 3], "commit 2")] {
+            let place = store();
+            lose(place.path(), |commit| lost.contains(&commit));
+            let error = open(place.path()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+            assert!(error.message().contains(told), "{error:?}");
+            assert!(error.place().unwrap().contains("log row of commit"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_ends_early_opens_and_the_report_says_where_it_ends() {
+        for last in 1..=4 {
+            let place = store();
+            lose(place.path(), |commit| commit > last);
+            let db = open(place.path()).unwrap();
+            let recovery = db.recovery();
+            assert_eq!((recovery.last_commit, recovery.commits_replayed), (last, last - 1));
+            assert_eq!(recovery.events_replayed, last - 1);
+            assert_eq!(db.snapshot().stats().unwrap().commits, last);
+        }
+    }
+
+    #[test]
+    fn what_half_done_seals_and_merges_left_is_told_apart() {
+        let active = |number| Arc::new(Active::new(number));
+        let mut recovery = Recovery::default();
+        recovery.tell_dropped(&HashSet::from([7, 3, 9, 5]), &[3, 4], &[active(7), active(8)]);
+        assert_eq!(recovery.seals_rolled_back, 1, "7 is in the log");
+        assert_eq!(recovery.leftovers_dropped, 1, "3 was merged away");
+        assert_eq!(recovery.merges_rolled_back, 2, "5 and 9 are nowhere");
+        assert!(!recovery.was_clean());
+    }
+}

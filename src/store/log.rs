@@ -1,0 +1,255 @@
+//! RocksDB's write-ahead log as bytes: where its whole records end, and where it is damaged.
+//!
+//! RocksDB replays the log and says nothing of what it left out at the end, nor where it met damage. So
+//! its files are looked at beside it, by their framing: blocks of 32 KiB with fragments of records in
+//! them, each behind four bytes of checksum, two of length and one that says which part of a record it is.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const BLOCK: u64 = 32 << 10;
+const HEADER: u64 = 7;
+
+/// Parts of a record, by the numbers of RocksDB. Records about the log itself have others.
+const NOTHING: u8 = 0;
+const FIRST: u8 = 2;
+const MIDDLE: u8 = 3;
+const LAST: u8 = 4;
+
+/// What the files of a log hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogSizes {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// Bytes behind the last whole record of each file: what a write left that did not come to its end.
+    pub(crate) torn_bytes: u64,
+}
+
+/// Measures the log files in a directory, without reading the records.
+pub(super) fn measure(directory: &Path) -> io::Result<LogSizes> {
+    let mut sizes = LogSizes::default();
+    for path in files(directory)? {
+        let file = File::open(&path)?;
+        let bytes = file.metadata()?.len();
+        sizes.files += 1;
+        sizes.bytes += bytes;
+        sizes.torn_bytes += bytes - whole_bytes(&file, bytes)?;
+    }
+    Ok(sizes)
+}
+
+/// The first place whose bytes do not agree with their checksum or length, in words.
+pub(super) fn find_damage(directory: &Path) -> io::Result<Option<String>> {
+    let mut block = vec![0; BLOCK as usize];
+    for path in files(directory)? {
+        let file = File::open(&path)?;
+        let length = file.metadata()?.len();
+        for start in (0..length).step_by(BLOCK as usize) {
+            let block = &mut block[..BLOCK.min(length - start) as usize];
+            file.read_exact_at(block, start)?;
+            if let Some(at) = damage_in(block) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                return Ok(Some(format!("{name}, byte {}", start + at)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The log files in the order in which they were written.
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut numbered = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
+        if let Some(number) = number.filter(|_| path.extension().is_some_and(|extension| extension == "log")) {
+            numbered.push((number, path));
+        }
+    }
+    numbered.sort();
+    Ok(numbered.into_iter().map(|(_, path)| path).collect())
+}
+
+struct Fragment {
+    part: u8,
+    /// Where it ends, as its length says.
+    end: u64,
+}
+
+/// The fragment at `at`, or `None` when no fragment can begin in what is left of the block.
+fn fragment(header: [u8; HEADER as usize], at: u64) -> Option<Fragment> {
+    let end = at + HEADER + u64::from(u16::from_le_bytes([header[4], header[5]]));
+    (end <= next_block(at)).then_some(Fragment { part: header[6], end })
+}
+
+/// Where the block of the byte at `at` ends.
+fn next_block(at: u64) -> u64 {
+    at - at % BLOCK + BLOCK
+}
+
+/// Where the last whole record of a file of `length` bytes ends.
+fn whole_bytes(file: &File, length: u64) -> io::Result<u64> {
+    let (mut at, mut whole, mut amid) = (0, 0, false);
+    loop {
+        if next_block(at) - at < HEADER {
+            at = next_block(at);
+            whole = if amid { whole } else { at.min(length) };
+        }
+        if at + HEADER > length {
+            return Ok(whole);
+        }
+        let mut header = [0; HEADER as usize];
+        file.read_exact_at(&mut header, at)?;
+        let Some(Fragment { part, end }) = fragment(header, at).filter(|fragment| fragment.end <= length) else {
+            return Ok(whole);
+        };
+        match part {
+            // Room that was taken ahead.
+            NOTHING => {
+                at = next_block(at);
+                amid = false;
+                continue;
+            }
+            FIRST => amid = true,
+            MIDDLE => {}
+            LAST if !amid => {}
+            _ => {
+                amid = false;
+                whole = end;
+            }
+        }
+        at = end;
+    }
+}
+
+/// The first fragment of a block that is not what was written, a torn end aside.
+fn damage_in(block: &[u8]) -> Option<u64> {
+    let length = block.len() as u64;
+    let mut at = 0;
+    while at + HEADER <= length {
+        let header: [u8; HEADER as usize] = block[at as usize..(at + HEADER) as usize].try_into().ok()?;
+        let Some(Fragment { part, end }) = fragment(header, at) else { return Some(at) };
+        if end > length || part == NOTHING && end == at + HEADER {
+            return None;
+        }
+        let stored = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+        if stored != masked_crc(&block[at as usize + 6..end as usize]) {
+            return Some(at);
+        }
+        at = end;
+    }
+    None
+}
+
+/// The checksum of a fragment's part and content: CRC-32C, turned and shifted as RocksDB stores it.
+fn masked_crc(bytes: &[u8]) -> u32 {
+    let crc = !bytes.iter().fold(!0, |crc: u32, &byte| (crc >> 8) ^ CRC[usize::from(crc as u8 ^ byte)]);
+    crc.rotate_right(15).wrapping_add(0xA282_EAD8)
+}
+
+const CRC: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < 256 {
+        let mut crc = index as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = (crc >> 1) ^ (0x82F6_3B78 & (crc & 1).wrapping_neg());
+            bit += 1;
+        }
+        table[index] = crc;
+        index += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    const FULL: u8 = 1;
+
+    /// A log of records of these lengths, and where each ends.
+    fn log(lengths: &[usize]) -> (Vec<u8>, Vec<usize>) {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for (number, &length) in lengths.iter().enumerate() {
+            let record = vec![number as u8; length];
+            let mut rest = &record[..];
+            let mut begun = false;
+            loop {
+                let left = BLOCK as usize - bytes.len() % BLOCK as usize;
+                if left < HEADER as usize {
+                    bytes.resize(bytes.len() + left, 0);
+                    continue;
+                }
+                let (now, later) = rest.split_at(rest.len().min(left - HEADER as usize));
+                let part = match (begun, later.is_empty()) {
+                    (false, true) => FULL,
+                    (false, false) => FIRST,
+                    (true, false) => MIDDLE,
+                    (true, true) => LAST,
+                };
+                let content = [&[part], now].concat();
+                bytes.extend(masked_crc(&content).to_le_bytes());
+                bytes.extend((now.len() as u16).to_le_bytes());
+                bytes.extend(content);
+                (rest, begun) = (later, true);
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            ends.push(bytes.len());
+        }
+        (bytes, ends)
+    }
+
+    fn written(bytes: &[u8]) -> TempDir {
+        let place = TempDir::new().unwrap();
+        fs::write(place.path().join("000007.log"), bytes).unwrap();
+        place
+    }
+
+    const LENGTHS: [usize; 6] = [10, 40_000, 32 * 1024 - 25, 0, 100_000, 300];
+
+    #[test]
+    fn what_is_behind_the_last_whole_record_is_torn() {
+        let (bytes, ends) = log(&LENGTHS);
+        let cuts = (0..bytes.len()).step_by(97).chain(ends.iter().flat_map(|end| [end - 1, *end, end + 1]));
+        for cut in cuts.filter(|cut| *cut <= bytes.len()) {
+            let place = written(&bytes[..cut]);
+            let whole = ends.iter().copied().filter(|end| *end <= cut).max().unwrap_or(0);
+            let torn = measure(place.path()).unwrap().torn_bytes as usize;
+            // Zeros that fill a block up belong to no record, torn or whole.
+            assert!(torn == cut - whole || torn + HEADER as usize > cut - whole && torn < cut - whole, "cut at {cut}");
+            assert_eq!(find_damage(place.path()).unwrap(), None, "cut at {cut}");
+        }
+        let sizes = measure(written(&bytes).path()).unwrap();
+        assert_eq!(sizes, LogSizes { files: 1, bytes: bytes.len() as u64, torn_bytes: 0 });
+    }
+
+    #[test]
+    fn damage_is_found_at_the_fragment_it_is_in() {
+        let (mut bytes, ends) = log(&LENGTHS);
+        for at in (0..ends[4]).step_by(61) {
+            bytes[at] ^= 0x10;
+            let mut blocks = (0..).step_by(BLOCK as usize).zip(bytes.chunks(BLOCK as usize));
+            let found = blocks.find_map(|(start, block)| damage_in(block).map(|at| start + at));
+            bytes[at] ^= 0x10;
+            let filling = bytes[at..].iter().take_while(|byte| **byte == 0).count() >= 1 && found.is_none();
+            let near = found.is_some_and(|found| (found as usize) <= at && at - (found as usize) < BLOCK as usize);
+            assert!(near || filling, "byte {at}: {found:?}");
+        }
+        bytes[ends[0] + 9] ^= 1;
+        let place = written(&bytes);
+        assert_eq!(find_damage(place.path()).unwrap(), Some(format!("000007.log, byte {}", ends[0])));
+    }
+
+    #[test]
+    fn the_checksum_is_the_one_rocksdb_has() {
+        // CRC-32C of "123456789" is E3069283.
+        assert_eq!(masked_crc(b"123456789"), 0xE306_9283_u32.rotate_right(15).wrapping_add(0xA282_EAD8));
+    }
+}
