@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Batch, Engine, Health, Pending, Receipt, Recovery, Request, Settings, Threads, prepare};
+use crate::ingest::{Batch, Engine, Health, Metrics, Pending, Receipt, Recovery, Request, Settings, Threads, prepare};
 use crate::model::{Limits, Text};
 use crate::query::{CheckReport, Cohort, Snapshot, put_cohort, remove_cohort, unknown_cohort};
 use crate::store::Batch as StoreBatch;
@@ -200,6 +200,12 @@ impl Db {
         let options = Options { settings: self.inner.engine.settings.clone() };
         drop(self);
         Db::open(path, options.create(false))
+    }
+
+    /// What the store did since it was opened, in numbers. Cheap: some loads, and RocksDB's lock for a moment.
+    pub fn metrics(&self) -> Metrics {
+        let waiting = self.inner.threads.requests.as_ref().map_or(0, |requests| requests.len() as u64);
+        Metrics { requests_waiting: waiting, ..self.inner.engine.metrics() }
     }
 
     /// What opening the store found and did.

@@ -39,6 +39,8 @@
 //! * [`Snapshot::who`] asks which customers an [`Expr`] means and gives a [`Cohort`]: an exact set, which
 //!   can be counted, listed, combined and saved. [`Snapshot::witness`] tells why one customer is in it;
 //!   [`Snapshot::timeline`], [`Snapshot::top`], [`Snapshot::top_customers`] and [`Snapshot::funnel`] count.
+//! * [`Db::health`] tells whether all is well, [`Db::metrics`] what was done, [`Db::recovery`] what opening
+//!   found; [`Db::reopen`] is the way back after a failed write.
 //! * [`import`] turns NDJSON, CSV and foreign logs into records; [`export`] writes answers.
 //!
 //! # What it does not do
@@ -77,7 +79,7 @@ pub mod export;
 pub use db::{Db, Durability, Options, Writer};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::{Comparison, Did, Expr, Moment, Period, Predicate, Seq, Step, TextTest, Ties};
-pub use ingest::{Batch, Health, HealthState, Pending, Receipt, Recovery};
+pub use ingest::{Batch, CacheMetrics, Health, HealthState, Metrics, Pending, Receipt, Recovery};
 pub use model::{
     Entity, Event, EventName, Interval, IntervalSet, Limits, Link, LinkChange, Outcome, Record, Rejection, Severity,
     Text, Timestamp, Value, Window,

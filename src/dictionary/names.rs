@@ -239,6 +239,11 @@ impl NameReader {
         NameReader { store, hasher, names, numbers }
     }
 
+    /// Hits and misses of the cache of names, then of that of numbers.
+    pub(crate) fn hits_and_misses(&self) -> [(u64, u64); 2] {
+        [(self.names.hits(), self.names.misses()), (self.numbers.hits(), self.numbers.misses())]
+    }
+
     /// The entity with `number`.
     pub(crate) fn entity(&self, number: u32, terms: &TermTables) -> Result<Entity> {
         if let Some((kind, id)) = self.names.get(&number) {

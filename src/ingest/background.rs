@@ -1,7 +1,7 @@
 //! Sealing and merging, each on its own thread, sealing first.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 
@@ -41,6 +41,9 @@ pub(super) fn run_seals(engine: &Arc<Engine>, frozen: &Receiver<Arc<Active>>) {
 }
 
 fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
+    let began = Instant::now();
+    let events = active.event_count() as u64;
+    let _span = tracing::info_span!("seal", segment = active.number(), events).entered();
     // A seal trims the log in the end. What it writes is hardly ever larger than the packed rows.
     let _loan = engine.lookup.store.lend_reserve(active.packed_bytes() as u64)?;
     // Files that are taken in are durable at once: what they are made from must not be less so.
@@ -63,6 +66,7 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
         view.seals = Arc::new(manifest.seals);
         view.totals = Arc::new(manifest.totals);
     });
+    engine.counters.seals.add(events, began);
     Ok(())
 }
 
@@ -101,6 +105,7 @@ fn merge_if_due(engine: &Engine, buried: &Receiver<u32>) -> Result<()> {
     drop(view);
     let put_off = !inputs.is_empty() && !has_room(engine, &inputs)?;
     if put_off {
+        tracing::warn!(segments = inputs.len(), "merge put off: the disk has no room for it");
         inputs.clear();
     } else if !inputs.is_empty() {
         merge_one(engine, &inputs)?;
@@ -126,7 +131,10 @@ fn has_room(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<bool> {
 }
 
 fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
+    let began = Instant::now();
     let number = engine.next_segment.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let rows: u64 = inputs.iter().map(|segment| segment.meta.rows).sum();
+    let _span = tracing::info_span!("merge", segment = number, segments = inputs.len(), rows).entered();
     let mut batch = Batch::default();
     let go_on = || {
         loop {
@@ -164,11 +172,13 @@ fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
         view.segments = Arc::new(segments);
     });
     inputs.iter().for_each(|segment| segment.retire());
+    engine.counters.merges.add(rows, began);
     Ok(())
 }
 
 /// Drops the rows of a segment that no view holds any more.
 fn bury(engine: &Engine, segment: u32) -> Result<()> {
+    let _span = tracing::debug_span!("drop", segment).entered();
     let _loan = engine.lookup.store.lend_reserve(engine.settings.reserve_bytes)?;
     drop_number(&engine.lookup.store, Family::Rows, segment)?;
     drop_number(&engine.lookup.store, Family::Index, segment)?;

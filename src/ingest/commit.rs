@@ -185,7 +185,11 @@ impl Committer {
 
     /// Commits a group: one atomic write, one sync, one new view.
     fn commit(&mut self, prepared: &mut [Prepared]) -> Result<Vec<Receipt>> {
+        let began = Instant::now();
         let engine = self.engine.clone();
+        let records: usize = prepared.iter().map(|prepared| prepared.records.len()).sum();
+        let _span = tracing::debug_span!("commit", batches = prepared.len(), records).entered();
+        let mut log_bytes = 0;
         let view = engine.views.load();
         let before = (self.numbers.names.given(), self.numbers.links);
         let (active, _) = view.actives.last().expect("a view has an active segment").clone();
@@ -205,6 +209,7 @@ impl Committer {
             group.staged.push(StagedBatch::new(commit, prepared));
             self.stage(prepared, &mut group)?;
             let log_row = group.staged[index].log_row();
+            log_bytes += log_row.len() as u64;
             group.batch.put(&engine.lookup.store, Family::Log, &key::log(active.number(), commit), &log_row);
         }
         let suspects = self.suspects(&group)?;
@@ -237,6 +242,11 @@ impl Committer {
                 *bound = active.entry_count();
             }
         });
+        let counters = &engine.counters;
+        counters.groups.add(staged.len() as u64, began);
+        counters.records.fetch_add(records as u64, Ordering::Relaxed);
+        counters.log_bytes.fetch_add(log_bytes, Ordering::Relaxed);
+        counters.largest_group.fetch_max(staged.len() as u64, Ordering::Relaxed);
         Ok(staged.into_iter().map(|batch| Receipt::new(batch.commit, batch.outcomes)).collect())
     }
 
@@ -635,10 +645,20 @@ impl Committer {
         self.engine.work.lock().seals += 1;
         // The sealer is gone only when it failed, and then the store is poisoned.
         let _ = self.to_seal.send(active);
+        if self.engine.work.lock().seals > FROZEN_MAX {
+            self.stall();
+        }
+    }
+
+    /// Lets the sealer catch up.
+    fn stall(&self) {
+        let began = Instant::now();
         let stalled = |stalled| self.engine.work.lock().stalled = stalled;
         stalled(true);
         let _ = self.engine.wait_for(|work| work.seals <= FROZEN_MAX || work.stopping);
         stalled(false);
+        self.engine.counters.stalls.add(1, began);
+        tracing::warn!(took = ?began.elapsed(), "commits waited for seals");
     }
 
     /// Publishes a view that holds back nothing deleted since the last commit. Only this thread may:

@@ -19,6 +19,7 @@ use crate::ingest::background;
 use crate::ingest::batch::Answer;
 use crate::ingest::commit::{Committer, Numbers};
 use crate::ingest::health::Health;
+use crate::ingest::metrics::{CacheMetrics, Counters, Metrics};
 use crate::ingest::prepare::Prepared;
 use crate::ingest::recovery::{Recovery, drop_unlisted, open_header, replay};
 use crate::model::{Limits, Text};
@@ -96,6 +97,7 @@ pub(crate) struct Engine {
     pub(crate) work: Mutex<Work>,
     pub(crate) work_changed: Condvar,
     pub(crate) graveyard: Sender<u32>,
+    pub(crate) counters: Counters,
     poison: OnceLock<Arc<Error>>,
 }
 
@@ -109,6 +111,7 @@ impl Engine {
     /// Opens or creates a store, replays what was not sealed, and starts its threads.
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<(Arc<Engine>, Threads)> {
         let began = Instant::now();
+        let _span = tracing::info_span!("open", create = settings.create).entered();
         let setup = Setup {
             create: settings.create,
             allow_open: settings.allow_open_permissions,
@@ -170,6 +173,15 @@ impl Engine {
             store,
         });
         recovery.took = began.elapsed();
+        tracing::info!(
+            last_commit = recovery.last_commit,
+            commits_replayed = recovery.commits_replayed,
+            events_replayed = recovery.events_replayed,
+            torn_bytes = recovery.torn_bytes,
+            clean = recovery.was_clean(),
+            took = ?recovery.took,
+            "recovered"
+        );
         let engine = Arc::new(Engine {
             lookup,
             recovery,
@@ -180,6 +192,7 @@ impl Engine {
             work: Mutex::new(Work { seals: frozen.len(), ..Work::default() }),
             work_changed: Condvar::new(),
             graveyard,
+            counters: Counters::default(),
             poison: OnceLock::new(),
             settings,
         });
@@ -222,6 +235,19 @@ impl Engine {
         })
     }
 
+    /// What was done since the store was opened; `requests_waiting` is for whoever has the channel.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let [names, numbers] = self.lookup.names.hits_and_misses();
+        Metrics {
+            background_errors: self.lookup.store.background_errors(),
+            name_cache: CacheMetrics::new(names),
+            number_cache: CacheMetrics::new(numbers),
+            link_cache: CacheMetrics::new(self.lookup.links.hits_and_misses()),
+            dependents_cache: CacheMetrics::new(self.lookup.dependents.hits_and_misses()),
+            ..self.counters.read()
+        }
+    }
+
     /// Passes an outcome on; a failure closes the store for writing.
     pub(crate) fn or_poison<T>(&self, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| Error::again(&self.poison(error)))
@@ -230,7 +256,9 @@ impl Engine {
     /// Closes the store for writing, keeping the first cause. Returns this one.
     pub(crate) fn poison(&self, cause: Error) -> Arc<Error> {
         let cause = Arc::new(cause);
-        let _ = self.poison.set(cause.clone());
+        if self.poison.set(cause.clone()).is_ok() {
+            tracing::error!(kind = ?cause.kind(), place = cause.place(), "closed for writing");
+        }
         // Under the lock, so that nobody falls asleep between looking and waiting.
         let _work = self.work.lock();
         self.work_changed.notify_all();

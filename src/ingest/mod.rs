@@ -12,11 +12,13 @@ mod engine;
 mod gate;
 mod health;
 mod home;
+mod metrics;
 mod prepare;
 mod recovery;
 
 pub use batch::{Batch, Pending, Receipt};
 pub use health::{Health, HealthState};
+pub use metrics::{CacheMetrics, Metrics};
 pub use recovery::Recovery;
 
 pub(crate) use engine::{Engine, Request, Settings, Threads};

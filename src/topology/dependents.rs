@@ -83,6 +83,10 @@ impl DependentsCache {
         DependentsCache { by_entity, doubted: Mutex::default() }
     }
 
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        (self.by_entity.hits(), self.by_entity.misses())
+    }
+
     /// The customers that depend on `entity`. `links_commit` is the last commit in `links` that
     /// changed any.
     pub(crate) fn of(&self, links: &LinkView<'_>, entity: u32, links_commit: u64) -> Result<Arc<Dependents>> {

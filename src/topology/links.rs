@@ -70,6 +70,10 @@ impl LinkCache {
         }
     }
 
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        (self.outgoing.hits(), self.outgoing.misses())
+    }
+
     /// Says that `commit` changes the outgoing side of `entity`; called before the commit is published.
     pub(crate) fn changed(&self, entity: u32, commit: u64) {
         self.changes[slot(entity)].fetch_max(commit, Ordering::Release);

@@ -7,6 +7,7 @@
 //! again and again; `index_plan.rs` holds the index against reading, over the world of `index_world.rs`;
 //! `damage.rs` flips bytes on disk; `directory.rs` is about whose a store is and who has it open,
 //! `write_errors.rs` about full disks and other failed writes; `live.rs` reads while others write;
+//! `observe.rs` is about numbers and spans;
 //! `api.rs` and `cohort.rs` tell the single promises by example, `cli.rs` and `cli_cohorts.rs` those of
 //! the command line; `tidy.rs` reads the source. Set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`,
 //! `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_DAMAGE_ROUNDS` or `OFONE_LIVE_SECONDS` to look harder or
@@ -49,6 +50,8 @@ mod directory;
 mod write_errors;
 
 mod live;
+
+mod observe;
 
 #[cfg(feature = "cli")]
 mod cli;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use ofone::export::write_stats;
-use ofone::{AttributeStats, Indexed, Severity, Stats, Text};
+use ofone::{AttributeStats, Db, Indexed, Severity, Stats, Text};
 
 use crate::args::{Format, OutputArgs, StoreArgs};
 use crate::exit::Done;
@@ -34,7 +34,10 @@ pub(crate) fn run(args: &Args) -> Done {
     let stats = db.snapshot().stats()?;
     let mut out = output::stdout();
     match args.output.format() {
-        Format::Table => table(&mut out, &stats, &args.output.clock())?,
+        Format::Table => {
+            table(&mut out, &stats, &args.output.clock())?;
+            opening(&mut out, &db)?;
+        }
         Format::Ndjson | Format::Json => {
             write_stats(&mut out, &stats)?;
             writeln!(out)?;
@@ -70,6 +73,22 @@ fn table(out: &mut Stdout, stats: &Stats, clock: &Clock) -> Done {
     counts(out, &screen, "severity", &severities(stats))?;
     counts(out, &screen, "entity type", &stats.entities)?;
     Ok(())
+}
+
+/// What opening cost and found, and whether the store is well.
+fn opening(out: &mut Stdout, db: &Db) -> Done {
+    let (recovery, health) = (db.recovery(), db.health()?);
+    let screen = Screen::of_stdout();
+    let mut grid = Grid::new(&screen, &["opening", ""]);
+    grid.align_right(1);
+    grid.row(["seconds".to_owned(), format!("{:.2}", recovery.took.as_secs_f64())]);
+    grid.row(["commits replayed".to_owned(), grouped(recovery.commits_replayed)]);
+    grid.row(["events replayed".to_owned(), grouped(recovery.events_replayed)]);
+    grid.row(["bytes of a torn end dropped".to_owned(), grouped(recovery.torn_bytes)]);
+    grid.row(["health".to_owned(), format!("{:?}", health.state()).to_lowercase()]);
+    grid.row(["free on the disk".to_owned(), bytes(health.free_bytes)]);
+    writeln!(out)?;
+    Ok(grid.write(out)?)
 }
 
 /// The largest counts of a map, with their share.
