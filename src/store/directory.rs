@@ -25,6 +25,8 @@ pub(super) struct Directory {
     file: File,
     // Given up after the lock on the file.
     _claim: Claim,
+    // Open, so that while the claim stands no other directory gets this one's inode.
+    _held: File,
 }
 
 impl Directory {
@@ -42,7 +44,8 @@ impl Directory {
         if !create && !path.join(DATABASE).exists() {
             return Err(absent(&path));
         }
-        let metadata = || fs::metadata(&path).map_err(failed);
+        let held = File::open(&path).map_err(failed)?;
+        let metadata = || held.metadata().map_err(failed);
         let claim = Claim::of(private::identity(&metadata()?)).ok_or_else(|| busy("this", &path))?;
         let lock = path.join(LOCK_FILE);
         if !is_there(&lock) {
@@ -62,7 +65,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(busy("another", &path)),
             Err(TryLockError::Error(cause)) => return Err(Error::from(cause).at(lock.display())),
         }
-        let directory = Directory { path, file, _claim: claim };
+        let directory = Directory { path, file, _claim: claim, _held: held };
         private::make_directory(&directory.database())?;
         Ok(directory)
     }
