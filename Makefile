@@ -11,12 +11,13 @@ CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=tr
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model real-data lint build-benches bench fuzz setup help
+.PHONY: demo test model faults real-data lint build-benches bench fuzz setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
 	@echo 'make test           unit, model, crash and interface tests, doc tests, real data if it is there'
 	@echo 'make model          thousands of random histories against the naive model (CASES=2000)'
+	@echo 'make faults         fail and die at every named place; planted bugs must be caught (PASSES=2)'
 	@echo 'make real-data DIR=..  only the questions asked of real logs'
 	@echo 'make lint           format, clippy and docs, warnings are errors'
 	@echo 'make bench          measure; make build-benches only compiles what measures'
@@ -54,6 +55,12 @@ test: setup
 CASES ?= 2000
 model: setup
 	OFONE_MODEL_CASES=$(CASES) cargo test $(CHECKED) --test it -- model_test
+
+# Built with the places at which the store fails or dies, and with bugs that the tests must notice.
+PASSES ?= 2
+faults: setup
+	OFONE_FAIL_PASSES=$(PASSES) cargo test $(CHECKED) --features failpoints,planted-bugs --test it -- \
+		failpoints:: planted --nocapture
 
 # The logs are other people's and not in this repository: a folder of them beside it is used if there is one.
 DIR ?= ../shared/data

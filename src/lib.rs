@@ -55,6 +55,7 @@
 // In reading order, floor above floor: a module uses those above it in this list.
 
 mod error;
+mod fail;
 mod model;
 
 mod codec;

@@ -7,6 +7,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError};
 
 use crate::codec::key;
 use crate::error::Result;
+use crate::fail;
 use crate::ingest::engine::Engine;
 use crate::segment::{Active, Segment, add_totals, merge, pick_merge, seal};
 use crate::store::{Batch, Family, Store};
@@ -48,7 +49,16 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
     let _loan = engine.lookup.store.lend_reserve(active.packed_bytes() as u64)?;
     // Files that are taken in are durable at once: what they are made from must not be less so.
     engine.lookup.store.sync_log()?;
+    fail::point("seal.before_files")?;
+    let (from, to) = (key::log(active.number(), 0), key::log(active.number() + 1, 0));
+    if fail::bug("trim-before-ingest") {
+        engine.write_manifest(Batch::default(), |manifest, batch| {
+            manifest.trimmed = active.last_commit().unwrap_or(manifest.trimmed).max(manifest.trimmed);
+            batch.delete_range(&engine.lookup.store, Family::Log, &from, &to);
+        })?;
+    }
     let sealed = seal(&engine.lookup.store, &engine.lookup.terms, active)?;
+    fail::point("seal.before_manifest")?;
     let totals = active.totals();
     let (segment_meta, seal_meta) = (sealed.segment.clone(), sealed.seal.clone());
     let manifest = engine.write_manifest(sealed.batch, |manifest, batch| {
@@ -56,9 +66,11 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
         manifest.segments.extend(segment_meta);
         manifest.seals.extend(seal_meta);
         add_totals(&mut manifest.totals, &totals);
-        let (from, to) = (key::log(active.number(), 0), key::log(active.number() + 1, 0));
-        batch.delete_range(&engine.lookup.store, Family::Log, &from, &to);
+        if !fail::bug("skip-trim") {
+            batch.delete_range(&engine.lookup.store, Family::Log, &from, &to);
+        }
     })?;
+    fail::point("seal.after_manifest")?;
     let segment = sealed.segment.map(|meta| Arc::new(Segment::new(meta, sealed.homes, engine.graveyard.clone())));
     engine.views.update(|view| {
         view.actives.retain(|(other, _)| !Arc::ptr_eq(other, active));
@@ -153,6 +165,7 @@ fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
     else {
         return Ok(());
     };
+    fail::point("merge.before_manifest")?;
     let merged_away: Vec<u32> = inputs.iter().map(|segment| segment.meta.number).collect();
     engine.write_manifest(batch, |manifest, batch| {
         let at = manifest.segments.iter().position(|segment| segment.number == merged_away[0]);
@@ -163,6 +176,7 @@ fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
             batch.delete(&engine.lookup.store, Family::Meta, &crate::segment::homes_key(segment));
         }
     })?;
+    fail::point("merge.after_manifest")?;
     let merged = Arc::new(Segment::new(meta, homes, engine.graveyard.clone()));
     engine.views.update(|view| {
         let at = view.segments.iter().position(|segment| segment.meta.number == merged_away[0]);
@@ -180,8 +194,11 @@ fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
 fn bury(engine: &Engine, segment: u32) -> Result<()> {
     let _span = tracing::debug_span!("drop", segment).entered();
     let _loan = engine.lookup.store.lend_reserve(engine.settings.reserve_bytes)?;
+    fail::point("bury.before_rows")?;
     drop_number(&engine.lookup.store, Family::Rows, segment)?;
+    fail::point("bury.after_rows")?;
     drop_number(&engine.lookup.store, Family::Index, segment)?;
+    fail::point("bury.before_manifest")?;
     engine.write_manifest(Batch::default(), |manifest, _| manifest.garbage.retain(|&other| other != segment))?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::codec::record::{self, Counts, LogRow};
 use crate::codec::varint::{self, Reader};
 use crate::dictionary::{NameWriter, TermWriter};
 use crate::error::{Error, Result};
+use crate::fail;
 use crate::ingest::batch::{Answer, Receipt};
 use crate::ingest::engine::{Engine, Request};
 use crate::ingest::home::{Homes, Placed};
@@ -173,6 +174,9 @@ impl Committer {
                 for ((reply, receipt), records) in replies.iter().zip(receipts).zip(records) {
                     let _ = reply.send(Answer { receipt: Ok(receipt), records });
                 }
+                if fail::bug("late-sync") {
+                    let _ = self.engine.lookup.store.sync_log();
+                }
                 self.freeze_if_full();
             }
             Err(error) => {
@@ -222,7 +226,10 @@ impl Committer {
             let counts = Counts { entities: self.numbers.names.counts().to_vec(), links: self.numbers.links };
             put_counts(&engine.lookup.store, &mut batch, &counts);
         }
-        engine.lookup.store.write(batch, engine.settings.sync)?;
+        fail::point("commit.before_write")?;
+        let sync = engine.settings.sync && !fail::bug("skip-sync") && !fail::bug("late-sync");
+        engine.lookup.store.write(batch, sync)?;
+        fail::point("commit.after_write")?;
 
         for batch in &staged {
             active.append(batch.commit, batch.wall, batch.events.iter().map(|event| event.appended(&batch.packed)));
@@ -247,6 +254,7 @@ impl Committer {
         counters.records.fetch_add(records as u64, Ordering::Relaxed);
         counters.log_bytes.fetch_add(log_bytes, Ordering::Relaxed);
         counters.largest_group.fetch_max(staged.len() as u64, Ordering::Relaxed);
+        fail::point("commit.after_publish")?;
         Ok(staged.into_iter().map(|batch| Receipt::new(batch.commit, batch.outcomes)).collect())
     }
 

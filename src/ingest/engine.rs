@@ -14,6 +14,7 @@ use crate::codec::key;
 use crate::codec::record::Manifest;
 use crate::dictionary::{NameHasher, NameReader, NameWriter, TermLimits, TermWriter};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fail;
 use crate::index::PageCache;
 use crate::ingest::background;
 use crate::ingest::batch::Answer;
@@ -119,10 +120,13 @@ impl Engine {
             reserve_bytes: settings.reserve_bytes,
         };
         let store = Arc::new(Store::open(path, setup)?);
+        fail::point("open.before_header")?;
         let header = open_header(&store, &settings)?;
+        fail::point("open.after_header")?;
         let mut manifest = load_manifest(&store)?;
         let merged_away = manifest.garbage.clone();
         let dropped = drop_unlisted(&store, &mut manifest)?;
+        fail::point("open.after_drop")?;
         let terms = TermWriter::open(&store, TermLimits::default())?;
         let snapshot = Arc::new(StoreSnapshot::new(store.clone()));
         let counts = load_counts(&snapshot)?;
@@ -134,6 +138,7 @@ impl Engine {
             .map(|meta| Segment::open(&store, meta.clone(), graveyard.clone()).map(Arc::new))
             .collect::<Result<Vec<_>>>()?;
         let replayed = replay(&store, &terms.terms(), manifest.trimmed)?;
+        fail::point("open.after_replay")?;
         let next_segment = replayed.actives.iter().map(|active| active.number() + 1).max().unwrap_or(0);
         let next_segment = AtomicU32::new(next_segment.max(manifest.next_segment));
         let found = store.found();

@@ -12,6 +12,7 @@ use crate::codec::record::{self, Header, LogRow, Manifest};
 use crate::codec::varint::Reader;
 use crate::dictionary::{TermTables, Terms};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fail;
 use crate::ingest::background;
 use crate::ingest::engine::Settings;
 use crate::ingest::gate;
@@ -104,12 +105,14 @@ pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<Ha
     for (family, listed) in [(Family::Rows, &segments), (Family::Index, &segments), (Family::Dedupe, &seals)] {
         for number in numbers_of(store, family)? {
             if !listed.contains(&number) {
+                fail::point("open.during_drop")?;
                 background::drop_number(store, family, number)?;
                 dropped.insert(number);
             }
         }
     }
     if !manifest.garbage.is_empty() {
+        fail::point("open.before_garbage")?;
         manifest.garbage.clear();
         let mut batch = Batch::default();
         put_manifest(store, &mut batch, manifest);
@@ -154,7 +157,7 @@ pub(super) fn replay(store: &Store, terms: &Terms, trimmed: u64) -> Result<Repla
     while let Some((key, value)) = entry {
         let (segment, commit) = key::parse_log(key)?;
         let place = || format!("log row of commit {commit}");
-        if commit != last_commit + 1 {
+        if commit != last_commit + 1 && !fail::bug("ignore-gap") {
             return Err(Error::corrupt(format!("commit {} is missing", last_commit + 1)).at(place()));
         }
         if actives.last().is_none_or(|active| active.number() != segment) {
@@ -163,6 +166,9 @@ pub(super) fn replay(store: &Store, terms: &Terms, trimmed: u64) -> Result<Repla
         let row: LogRow = record::decode(value).map_err(|error| error.at(place()))?;
         let active = actives.last().expect("one was pushed");
         replay_row(active, commit, &row, &tables).map_err(|error| error.at(place()))?;
+        if fail::bug("double-replay") {
+            replay_row(active, commit, &row, &tables)?;
+        }
         last_commit = commit;
         events += u64::from(row.events);
         entry = cursor.advance()?;

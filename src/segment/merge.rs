@@ -12,6 +12,7 @@ use crate::codec::raw::RawEvent;
 use crate::codec::record::SegmentMeta;
 use crate::dictionary::Terms;
 use crate::error::{Error, Result};
+use crate::fail;
 use crate::model::Interval;
 use crate::segment::rows::RowWriter;
 use crate::segment::sealed::{Reading, Segment, put_homes};
@@ -60,6 +61,7 @@ pub(crate) fn merge(
     let low = inputs.iter().map(|segment| segment.meta.span.low).min().expect("a merge has inputs");
     let high = inputs.iter().map(|segment| segment.meta.span.high).max().expect("a merge has inputs");
     let span = Calendar::span(low, high);
+    fail::point("merge.before_files")?;
     let mut writer = RowWriter::new(store, terms, number, (first, first_commit), span)?;
     let mut sources = inputs.iter().map(|segment| Source::open(store, segment)).collect::<Result<Vec<_>>>()?;
     let mut events: Vec<RawEvent> = Vec::new();
@@ -85,6 +87,7 @@ pub(crate) fn merge(
     if written.count != expected {
         return Err(Error::corrupt(format!("segments of {expected} rows held {}", written.count)).at("merge"));
     }
+    fail::point("merge.after_files")?;
     written.ingest(store)?;
     put_homes(store, batch, number, &written.homes);
     let segment = SegmentMeta {

@@ -11,6 +11,7 @@ use crate::codec::raw::RawEvent;
 use crate::codec::record::Span as TimeSpan;
 use crate::dictionary::Terms;
 use crate::error::Result;
+use crate::fail;
 use crate::index::{IndexWriter, ShapeFacts};
 use crate::store::{Family, Store, TableWriter};
 
@@ -40,6 +41,7 @@ impl Written {
     /// Has the store take the files in.
     pub(super) fn ingest(&mut self, store: &Store) -> Result<()> {
         store.ingest(Family::Rows, std::mem::take(&mut self.rows))?;
+        fail::point("ingest.between_families")?;
         store.ingest(Family::Index, std::mem::take(&mut self.index))
     }
 }
@@ -71,6 +73,9 @@ impl<'a> RowWriter<'a> {
         self.bytes.clear();
         if events.len() <= CHUNK_EVENTS {
             chunk::encode_single(events, base, &mut self.bytes);
+            if home % 3 == 1 && fail::bug("lose-chunk") {
+                return Ok(());
+            }
             return self.table.put(&key::row(self.segment, home), &self.bytes);
         }
         let directory = Directory(events.chunks(CHUNK_EVENTS).map(Span::of).collect());

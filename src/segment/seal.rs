@@ -8,6 +8,7 @@ use crate::codec::key;
 use crate::codec::record::{self, SealMeta, SegmentMeta, Span};
 use crate::dictionary::Terms;
 use crate::error::Result;
+use crate::fail;
 use crate::segment::active::{Active, Inner};
 use crate::segment::rows::RowWriter;
 use crate::segment::sealed::{commits_key, put_homes};
@@ -67,7 +68,9 @@ pub(crate) fn seal(store: &Store, terms: &Terms, active: &Active) -> Result<Seal
         writer.home(of_home[0].0, &events)?;
     }
     let mut written = writer.finish()?;
+    fail::point("seal.after_files")?;
     written.ingest(store)?;
+    fail::point("seal.after_ingest")?;
     let seal = write_dedupe(store, terms, number, &inner, &entries)?;
     put_homes(store, &mut batch, number, &written.homes);
 

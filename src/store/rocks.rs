@@ -9,6 +9,7 @@ use rocksdb::{
 };
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fail;
 use crate::store::directory::Directory;
 use crate::store::failure::failure;
 use crate::store::families::Family;
@@ -174,6 +175,7 @@ impl Store {
         self.rocks
             .ingest_external_file_cf_opts(self.handle(family), &options, files.clone())
             .map_err(|cause| failure(cause, family.name()))?;
+        fail::point("ingest.before_unstaging")?;
         for file in files {
             // Moving links the file into the database; the staged name may remain.
             let _ = fs::remove_file(file);
@@ -186,6 +188,7 @@ impl Store {
     pub(crate) fn drop_range(&self, family: Family, from: &[u8], to: &[u8]) -> Result<()> {
         let handle = self.handle(family);
         self.rocks.delete_file_in_range_cf(handle, from, to).map_err(|cause| failure(cause, family.name()))?;
+        fail::point("drop.after_files")?;
         let mut cursor = self.cursor(family, true);
         if cursor.seek(from)?.is_some_and(|(key, _)| key < to) {
             drop(cursor);
@@ -262,6 +265,7 @@ impl Store {
     /// Frees what a family has deleted: writes it out and compacts `[from, to)`.
     pub(crate) fn reclaim(&self, family: Family, from: &[u8], to: &[u8]) -> Result<()> {
         self.rocks.flush_cf(self.handle(family)).map_err(|cause| failure(cause, family.name()))?;
+        fail::point("reclaim.before_compaction")?;
         self.rocks.compact_range_cf(self.handle(family), Some(from), Some(to));
         Ok(())
     }

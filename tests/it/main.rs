@@ -3,15 +3,16 @@
 //! `model.rs` is the naive database that everything is compared with; `model_test.rs` does so over
 //! random histories; `cohort_model.rs`, `cohort_counts.rs` and `cohort_witness.rs` answer naively about
 //! sets of customers, and `cohort_test.rs` and `cohort_count_test.rs` compare that over the questions of
-//! `cohort_exprs.rs`; `clickhouse_cases.rs` asks what others tested; `crash.rs` kills a writing process
-//! again and again; `index_plan.rs` holds the index against reading, over the world of `index_world.rs`;
-//! `damage.rs` flips bytes on disk; `directory.rs` is about whose a store is and who has it open,
-//! `write_errors.rs` about full disks and other failed writes; `live.rs` reads while others write;
-//! `observe.rs` is about numbers and spans;
-//! `api.rs` and `cohort.rs` tell the single promises by example, `cli.rs` and `cli_cohorts.rs` those of
-//! the command line; `tidy.rs` reads the source. Set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`,
-//! `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_DAMAGE_ROUNDS` or `OFONE_LIVE_SECONDS` to look harder or
-//! to repeat a run, and `OFONE_VECTORS` to say where the cases of others lie.
+//! `cohort_exprs.rs`; `clickhouse_cases.rs` asks what others tested; `ordeal.rs` has a process that
+//! writes and an oracle, `crash.rs` kills it again and again, `failpoints.rs` at every named place (with
+//! the features of `make faults`); `index_plan.rs` holds the index against reading, over the world of
+//! `index_world.rs`; `damage.rs` flips bytes on disk; `directory.rs` is about whose a store is and who has
+//! it open, `write_errors.rs` about full disks and other failed writes; `live.rs` reads while others write;
+//! `observe.rs` is about numbers and spans; `api.rs` and `cohort.rs` tell the single promises by example,
+//! `cli.rs` and `cli_cohorts.rs` those of the command line; `tidy.rs` reads the source. Set
+//! `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_FAIL_PASSES`,
+//! `OFONE_DAMAGE_ROUNDS` or `OFONE_LIVE_SECONDS` to look harder or to repeat a run, and `OFONE_VECTORS` to
+//! say where the cases of others lie.
 
 mod support;
 
@@ -41,7 +42,12 @@ mod index_plan;
 
 mod index_world;
 
+mod ordeal;
+
 mod crash;
+
+#[cfg(feature = "failpoints")]
+mod failpoints;
 
 mod damage;
 

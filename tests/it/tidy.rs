@@ -10,7 +10,7 @@ const LINE_MAX: usize = 120;
 /// The floors, bottom up. A file sees the floors below it and its own folder.
 const FLOORS: [&[&str]; 9] = [
     &["error"],
-    &["model"],
+    &["fail", "model"],
     &["codec", "expr", "import"],
     &["store"],
     &["dictionary", "topology"],
