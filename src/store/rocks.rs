@@ -10,6 +10,7 @@ use rocksdb::{
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
+use crate::store::beginning::{check_beginning, nearest_existing, sync_names};
 use crate::store::directory::Directory;
 use crate::store::failure::failure;
 use crate::store::families::Family;
@@ -56,7 +57,9 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn open(path: &Path, setup: Setup) -> Result<Store> {
+        let existing = nearest_existing(path);
         let directory = Directory::acquire(path, setup.create, setup.allow_open)?;
+        check_beginning(&directory.database())?;
         let reserve = Reserve::new(directory.path(), setup.reserve_bytes);
         // Recovery writes before it frees.
         let loan = reserve.lend(setup.reserve_bytes)?;
@@ -90,6 +93,7 @@ impl Store {
                 _ => error,
             }
         })?;
+        sync_names(directory.path(), existing.as_deref())?;
         drop(loan);
         Ok(Store { rocks, staging, cache, reserve, found, directory })
     }

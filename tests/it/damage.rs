@@ -24,12 +24,12 @@ const SETS: [&str; 8] = [
 ];
 
 /// One answer, as text: of whatever kind, it is the same or it is not.
-type Answer = Result<String>;
+pub(crate) type Answer = Result<String>;
 
 /// What a store answers to each question, and the problems that a check reports.
-struct Answers {
-    told: Vec<Answer>,
-    problems: Result<Vec<String>>,
+pub(crate) struct Answers {
+    pub(crate) told: Vec<Answer>,
+    pub(crate) problems: Result<Vec<String>>,
 }
 
 fn customer(number: u64) -> String {
@@ -59,7 +59,7 @@ fn batch(number: u64) -> Batch {
     batch
 }
 
-fn write(db: &Db, batches: std::ops::Range<u64>) {
+pub(crate) fn write(db: &Db, batches: std::ops::Range<u64>) {
     for number in batches {
         let receipt = db.writer().commit(batch(number)).expect("a commit");
         assert_eq!(receipt.rejected() + receipt.conflicts(), 0);
@@ -67,8 +67,13 @@ fn write(db: &Db, batches: std::ops::Range<u64>) {
 }
 
 /// Asks everything, whatever fails on the way: an answer after a failure must be right too.
-fn answers(path: &Path) -> Result<Answers> {
+pub(crate) fn answers(path: &Path) -> Result<Answers> {
     let db = Db::open(path, options(300).create(false))?;
+    let told = told(&db)?;
+    Ok(Answers { told, problems: db.check().map(|report| report.problems) })
+}
+
+pub(crate) fn told(db: &Db) -> Result<Vec<Answer>> {
     let snapshot = db.snapshot();
     let mut told = Vec::new();
     for number in 0..CUSTOMERS {
@@ -77,7 +82,7 @@ fn answers(path: &Path) -> Result<Answers> {
     }
     told.extend(SETS.iter().map(|text| set(&snapshot, text)));
     told.extend(["any", "kind = fault.seen", "attr.note ~ \"*2*\""].iter().flat_map(|text| counts(&snapshot, text)));
-    Ok(Answers { told, problems: db.check().map(|report| report.problems) })
+    Ok(told)
 }
 
 fn stream(snapshot: &Snapshot, customer: &str) -> Answer {
@@ -345,4 +350,27 @@ fn a_log_that_is_cut_loses_its_end_alone_and_the_report_says_so() {
         assert_eq!((again.recovery().last_commit, again.recovery().torn_bytes), (recovery.last_commit, 0));
     }
     assert!(torn > 15, "most cuts go through a record: {torn} of 20");
+}
+
+#[test]
+fn a_store_without_the_file_it_begins_with_is_refused_and_stays_as_it_is() {
+    let place = scratch();
+    let store = place.path().join("store");
+    let db = Db::open(&store, options(300)).expect("a store");
+    write(&db, 0..20);
+    db.flush().expect("a flush");
+    drop(db);
+    let whole = undamaged(&store);
+    let (current, aside) = (store.join("db/CURRENT"), place.path().join("CURRENT"));
+    fs::rename(&current, &aside).expect("it is put aside");
+    let mut places = Vec::new();
+    for create in [true, false] {
+        let error = Db::open(&store, options(300).create(create)).expect_err("nothing to begin with");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        places.push(error.place().map(str::to_owned));
+    }
+    assert_eq!(places, [Some("CURRENT".to_owned()), Some("CURRENT".to_owned())]);
+    fs::rename(&aside, &current).expect("it is put back");
+    assert_eq!(answers(&store).expect("it opens").told.len(), whole.told.len());
+    assert!(!judge(&store, &whole, "the file was away"), "nothing is lost");
 }
