@@ -11,13 +11,14 @@ CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=tr
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model faults real-data lint build-benches bench fuzz setup help
+.PHONY: demo test model faults soak-kill soak-power soak-io soak-damage real-data lint build-benches bench fuzz setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
 	@echo 'make test           unit, model, crash and interface tests, doc tests, real data if it is there'
 	@echo 'make model          thousands of random histories against the naive model (CASES=2000)'
 	@echo 'make faults         fail and die at every named place; planted bugs must be caught (PASSES=2)'
+	@echo 'make soak-kill, soak-power, soak-io, soak-damage  hours of kills, power cuts, failures, damage; figures are kept'
 	@echo 'make real-data DIR=..  only the questions asked of real logs'
 	@echo 'make lint           format, clippy and docs, warnings are errors'
 	@echo 'make bench          measure; make build-benches only compiles what measures'
@@ -59,8 +60,40 @@ model: setup
 # Built with the places at which the store fails or dies, and with bugs that the tests must notice.
 PASSES ?= 2
 faults: setup
-	OFONE_FAIL_PASSES=$(PASSES) cargo test $(CHECKED) --features failpoints,planted-bugs --test it -- \
+	OFONE_FAIL_PASSES=$(PASSES) cargo test $(CHECKED) --features failpoints,planted-bugs --lib --test it -- \
 		failpoints:: planted --nocapture
+
+# The long runs, before a release. Each adds a line to $(FIGURES), and a later one goes on with other seeds.
+FIGURES ?= soak-figures.txt
+KILLS ?= 10000
+STATES ?= 2000
+DAMAGES ?= 100000
+IO_TO ?= 300
+define SOAK
+set -eu
+touch "$(FIGURES)"
+run=$$(grep -c "^$(SOAKED) " "$(FIGURES)" || true)
+first=$$(sed -n 's/^soak-damage .* next \([0-9]*\)$$/\1/p' "$(FIGURES)" | tail -n 1)
+export OFONE_CRASH_SEED=$$((run + 1)) OFONE_POWER_SEED=$$((run * 1000 + 1)) OFONE_DAMAGE_FIRST=$${first:-0}
+export OFONE_CRASH_KILLS=$(KILLS) OFONE_POWER_STATES=$(STATES) OFONE_DAMAGE_CASES=$(DAMAGES) OFONE_IO_TO=$(IO_TO)
+log=$$(mktemp)
+begun=$$(date +%s)
+cargo test $(CHECKED) --test it -- $(TESTS) --nocapture >"$$log" 2>&1 || { cat "$$log"; exit 1; }
+told=$$(sed -n 's/^\([0-9].* \(kills\|batches\|states\|lives\)[:;, ].*\|cases .*\)$$/\1/p' "$$log" | tr '\n' '|')
+echo "$(SOAKED) $$(git rev-parse --short HEAD) $$(($$(date +%s) - begun)) s: $$told next $$((OFONE_DAMAGE_FIRST + $(DAMAGES)))" \
+	| tee -a "$(FIGURES)"
+endef
+export SOAK
+soak-kill: SOAKED = soak-kill
+soak-kill: TESTS = crash::
+soak-power: SOAKED = soak-power
+soak-power: TESTS = power::
+soak-io: SOAKED = soak-io
+soak-io: TESTS = io_errors::
+soak-damage: SOAKED = soak-damage
+soak-damage: TESTS = damage_sweep::
+soak-kill soak-power soak-io soak-damage: setup
+	@sh -c "$$SOAK"
 
 # The logs are other people's and not in this repository: a folder of them beside it is used if there is one.
 DIR ?= ../shared/data

@@ -553,4 +553,33 @@ mod tests {
         let error = db.snapshot().who(Expr::did(Predicate::Any)).run().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
+
+    #[test]
+    fn a_commit_that_is_gone_from_the_log_is_told_at_open() {
+        let place = tempfile::tempdir().unwrap();
+        let open = || Db::open(place.path().join("store"), Options::new().durability(Durability::Os));
+        let db = open().unwrap();
+        for number in 0..3 {
+            let mut batch = Batch::new();
+            batch.event(Event::new(Timestamp::from_secs(number), "ran", "told").subject(Entity::customer("C1")));
+            db.writer().commit(batch).unwrap();
+        }
+        let second = entries(&db.inner.engine.lookup.store, Family::Log)[1].0.clone();
+        alter(&db, |store, batch| batch.delete(store, Family::Log, &second));
+        drop(db);
+        let error = open().unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Corrupt, "commit 2 is missing"));
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    #[test]
+    fn a_planted_bug_that_a_gap_in_the_log_shows_is_caught() {
+        let passes = |bug: &str| {
+            let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+            test.args(["--exact", "db::tests::a_commit_that_is_gone_from_the_log_is_told_at_open"]);
+            test.env("OFONE_BUG", bug).output().unwrap().status.success()
+        };
+        assert!(passes("none"));
+        assert!(!passes("ignore-gap"), "`ignore-gap` went unnoticed");
+    }
 }

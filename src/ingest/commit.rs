@@ -175,6 +175,7 @@ impl Committer {
                     let _ = reply.send(Answer { receipt: Ok(receipt), records });
                 }
                 if fail::bug("late-sync") {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
                     let _ = self.engine.lookup.store.sync_log();
                 }
                 self.freeze_if_full();

@@ -129,7 +129,7 @@ fn an_error_at_every_named_place_is_told_and_loses_nothing() {
 }
 
 /// Bugs that show after a crash of the process; those that only a power cut or damage shows are hunted
-/// in `power.rs` and `damage.rs`.
+/// in `power.rs` and `src/db.rs`.
 #[cfg(feature = "planted-bugs")]
 const SHOWN_BY_A_CRASH: [&str; 4] = ["double-replay", "lose-chunk", "skip-trim", "trim-before-ingest"];
 
