@@ -30,8 +30,6 @@ pub(super) fn run_seals(engine: &Arc<Engine>, frozen: &Receiver<Arc<Active>>) {
         }
         if let Err(error) = seal_one(engine, &active) {
             engine.poison(error);
-            // Half of a segment is of no use, and its room may be needed; if not now, the next open wipes it.
-            let _ = engine.lookup.store.clear_staging();
             return;
         }
         let mut work = engine.work.lock();

@@ -150,6 +150,7 @@ impl Engine {
             log_bytes: found.log.bytes,
             torn_bytes: found.log.torn_bytes,
             staged_files_removed: found.staged_files,
+            files_put_back: found.put_back,
             seals_due: (replayed.actives.len() as u64).saturating_sub(1),
             ..Recovery::default()
         };

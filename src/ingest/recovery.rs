@@ -44,6 +44,9 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Files of half-written segments that were removed.
     pub staged_files_removed: u64,
+    /// Files of half-done segments that the storage engine had removed and still wanted: put back, and the
+    /// segments rolled back.
+    pub files_put_back: u64,
     /// Segments that a seal had half done: rolled back, and sealed again after opening.
     pub seals_rolled_back: u64,
     /// Segments that a merge had half done: rolled back; their inputs are all there.

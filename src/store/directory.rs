@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::private;
 
 const LOCK_FILE: &str = "ofone.lock";
-/// Files written outside and not yet taken in live here; wiped at open.
+/// Files written outside and not yet taken in live here; wiped at open, once nothing is missing.
 const STAGING: &str = "staging";
 /// RocksDB's own files.
 const DATABASE: &str = "db";
@@ -79,9 +79,14 @@ impl Directory {
         self.path.join(DATABASE)
     }
 
+    /// Where files on their way in are.
+    pub(super) fn staging(&self) -> PathBuf {
+        self.path.join(STAGING)
+    }
+
     /// Makes the directory for files on their way in anew, and tells how many were left in it.
-    pub(super) fn wipe_staging(&self) -> Result<(PathBuf, u64)> {
-        let staging = self.path.join(STAGING);
+    pub(super) fn wipe_staging(&self) -> Result<u64> {
+        let staging = self.staging();
         let mut left = 0;
         if is_there(&staging) {
             if fs::symlink_metadata(&staging)?.is_dir() {
@@ -92,7 +97,7 @@ impl Directory {
             }
         }
         private::make_directory(&staging)?;
-        Ok((staging, left))
+        Ok(left)
     }
 }
 

@@ -11,6 +11,13 @@ pub(super) fn failure(cause: rocksdb::Error, place: &str) -> Error {
     Error::new(kind, message).at(place).because(cause)
 }
 
+/// The name of the sorted file that was not there, if that was it.
+pub(super) fn missing_table(cause: &rocksdb::Error) -> Option<String> {
+    let (path, _) = cause.as_ref().split_once(".sst: No such file or directory")?;
+    let number = path.rsplit('/').next()?;
+    number.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("{number}.sst"))
+}
+
 /// What a text means, whose prefix gave `kind`. RocksDB itself knows of a full device only, and tells a
 /// used-up quota by the system's words. After a failure it repeats the same text for each write.
 fn meaning(kind: &Rocks, text: &str) -> (ErrorKind, &'static str) {

@@ -9,6 +9,7 @@ mod directory;
 mod failure;
 mod families;
 mod log;
+mod mend;
 mod private;
 mod reserve;
 mod rocks;

@@ -15,6 +15,7 @@ use crate::store::directory::Directory;
 use crate::store::failure::failure;
 use crate::store::families::Family;
 use crate::store::log::{self, LogSizes};
+use crate::store::mend::open_whole;
 use crate::store::reserve::{Loan, Reserve};
 use crate::store::snapshot::Cursor;
 use crate::store::table::TableWriter;
@@ -38,10 +39,12 @@ pub(crate) struct Setup {
 }
 
 /// What there was when the database was opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) log: LogSizes,
     pub(crate) staged_files: u64,
+    /// Of these, the files that were missing in the database and are in it again.
+    pub(crate) put_back: u64,
 }
 
 /// A RocksDB database with our families, locked against others.
@@ -52,7 +55,7 @@ pub(crate) struct Store {
     reserve: Reserve,
     found: Found,
     // Dropped last: nobody else may open while RocksDB closes.
-    directory: Directory,
+    pub(super) directory: Directory,
 }
 
 impl Store {
@@ -63,9 +66,8 @@ impl Store {
         let reserve = Reserve::new(directory.path(), setup.reserve_bytes);
         // Recovery writes before it frees.
         let loan = reserve.lend(setup.reserve_bytes)?;
-        let (staging, staged_files) = directory.wipe_staging()?;
-        let database = directory.database();
-        let found = Found { log: log::measure(&database)?, staged_files };
+        let (database, staging) = (directory.database(), directory.staging());
+        let mut found = Found { log: log::measure(&database)?, ..Found::default() };
         let cache = Cache::new_hyper_clock_cache(setup.cache_bytes, 0);
         let mut options = Options::default();
         options.create_if_missing(true);
@@ -84,8 +86,12 @@ impl Store {
             let thrifty = options.get_options_from_string("avoid_flush_during_recovery=true;allow_fallocate=false");
             options = thrifty.map_err(|cause| failure(cause, "open"))?;
         }
-        let families = Family::all().map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(&cache)));
-        let rocks = Rocks::open_cf_descriptors(&options, &database, families).map_err(|cause| {
+        let open = || {
+            let families = Family::all();
+            let families = families.map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(&cache)));
+            Rocks::open_cf_descriptors(&options, &database, families)
+        };
+        let (rocks, put_back) = open_whole(&database, &staging, open).map_err(|cause| {
             let error = failure(cause, "open");
             let damaged = error.kind() == ErrorKind::Corrupt;
             match damaged.then(|| log::find_damage(&database)) {
@@ -94,6 +100,11 @@ impl Store {
             }
         })?;
         sync_names(directory.path(), existing.as_deref())?;
+        if put_back > 0 {
+            sync_names(&database, Some(directory.path()))?;
+        }
+        found.put_back = put_back;
+        found.staged_files = directory.wipe_staging()?;
         drop(loan);
         Ok(Store { rocks, staging, cache, reserve, found, directory })
     }
@@ -167,20 +178,22 @@ impl Store {
         TableWriter::create(family, self.staging.join(name), &self.cache)
     }
 
-    /// Takes in finished files of one family: all of them or none, durable on return.
+    /// Takes in finished files of one family, one after the other; those taken in are durable. The name of
+    /// a file that failed stays, as RocksDB may want it back: see [`open_whole`].
     pub(crate) fn ingest(&self, family: Family, files: Vec<PathBuf>) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
+        fs::File::open(&self.staging)?.sync_all()?;
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         // Keys taken in never overlap the memtable; if they did, an error beats a stall.
         options.set_allow_blocking_flush(false);
-        self.rocks
-            .ingest_external_file_cf_opts(self.handle(family), &options, files.clone())
-            .map_err(|cause| failure(cause, family.name()))?;
-        fail::point("ingest.before_unstaging")?;
         for file in files {
+            self.rocks
+                .ingest_external_file_cf_opts(self.handle(family), &options, vec![file.clone()])
+                .map_err(|cause| failure(cause, family.name()))?;
+            fail::point("ingest.before_unstaging")?;
             // Moving links the file into the database; the staged name may remain.
             let _ = fs::remove_file(file);
         }
@@ -259,11 +272,6 @@ impl Store {
     pub(crate) fn background_errors(&self) -> u64 {
         let asked = self.rocks.property_int_value(rocksdb::properties::BACKGROUND_ERRORS);
         asked.ok().flatten().unwrap_or(0)
-    }
-
-    /// Removes the files that failed work left behind.
-    pub(crate) fn clear_staging(&self) -> Result<()> {
-        self.directory.wipe_staging().map(|_| ())
     }
 
     /// Frees what a family has deleted: writes it out and compacts `[from, to)`.

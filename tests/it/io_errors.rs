@@ -9,14 +9,6 @@ const ENOSPC: u32 = 28;
 /// Failures that one store goes through.
 const LIVES_PER_STORE: u64 = 20;
 
-/// RocksDB deletes a file whose taking in failed at the sync of its manifest, yet the manifest may name the
-/// file. Then nothing opens until somebody puts a copy of the file back; see docs/operations.md.
-fn known_to_be_refused(noise: &str, problems: &[String]) -> bool {
-    let at_the_manifest = noise.lines().any(|line| line.starts_with("shim: fails s") && line.contains("/MANIFEST-"));
-    let missing = |problem: &String| problem.contains("does not open") && problem.contains(".sst: No such file");
-    at_the_manifest && problems.iter().any(missing)
-}
-
 fn fail_each(what: &str) {
     let Some(library) = library() else {
         return skipped("failing writes and syncs", "there is no C compiler, or this is not Linux");
@@ -24,8 +16,7 @@ fn fail_each(what: &str) {
     let (from, to): (u64, u64) = (setting("OFONE_IO_FROM", 1), setting("OFONE_IO_TO", 50));
     let library = library.to_str().expect("a plain path");
     let mut ordeal = Ordeal::new();
-    let mut refused: Vec<String> = Vec::new();
-    let (mut lives, mut failed, mut told, mut acknowledged) = (0u64, 0, 0, 0);
+    let (mut lives, mut failed, mut told, mut acknowledged, mut put_back) = (0u64, 0, 0, 0, 0);
     for nth in from..=to {
         let whens = if nth % 2 == 0 { ["once", "on"] } else { ["on", "once"] };
         for (cause, when) in [EIO, ENOSPC].into_iter().zip(whens) {
@@ -49,28 +40,24 @@ fn fail_each(what: &str) {
             let late = life.noise.matches("shim: acknowledged after a failure").count();
             assert!(late <= 1, "{fail}: acknowledged after a failed log: {}", life.noise);
             let of_the_log = life.noise.lines().any(|line| line.starts_with("shim: fails") && line.ends_with(".log"));
-            if of_the_log && life.noise.contains("shim: fails") && when == "on" {
-                assert!(life.error.is_some(), "{fail} of the log is not told: {}", life.noise);
-            }
+            assert!(life.error.is_some() || !of_the_log, "{fail} of the log is not told: {}", life.noise);
             if let Some(error) = life.error.filter(|_| cause == ENOSPC && when == "on") {
                 assert!(error.starts_with("DiskFull") || error.starts_with("Poisoned"), "{fail}: {error}");
+                assert!(error.contains("disk full"), "{fail}: another cause is told: {error}");
             }
             let problems = ordeal.problems(Scope::New);
-            if known_to_be_refused(&life.noise, &problems) {
-                refused.push(fail);
-                ordeal = Ordeal::new();
-                continue;
-            }
             assert_eq!(problems, Vec::<String>::new(), "after {fail}: {}", life.noise);
             if lives.is_multiple_of(LIVES_PER_STORE) {
                 ordeal.inspect(Scope::All);
+                put_back += ordeal.put_back;
                 ordeal = Ordeal::new();
             }
         }
     }
     ordeal.inspect(Scope::All);
+    put_back += ordeal.put_back;
     eprintln!("{what}: {failed} of {lives} lives had a failure, {told} told it; {acknowledged} batches acknowledged");
-    eprintln!("refused with a file missing that RocksDB deleted: {refused:?}");
+    eprintln!("files put back that RocksDB had removed: {put_back}");
     assert!(failed * 2 > lives, "most lives are long enough");
 }
 

@@ -356,6 +356,8 @@ pub(crate) struct Ordeal {
     pub(crate) feeds: Vec<Feed>,
     /// How often the report of an opening told of something half done.
     pub(crate) unclean: u64,
+    /// How many files were missing and put back.
+    pub(crate) put_back: u64,
 }
 
 impl Ordeal {
@@ -368,7 +370,7 @@ impl Ordeal {
     /// A store that lies somewhere already. The oracle knows what was written to it.
     pub(crate) fn at(store: PathBuf, oracle: Oracle) -> Ordeal {
         let feeds: BTreeSet<Feed> = oracle.acknowledged.keys().chain(oracle.settled.keys()).copied().collect();
-        Ordeal { _place: None, store, oracle, feeds: feeds.into_iter().collect(), unclean: 0 }
+        Ordeal { _place: None, store, oracle, feeds: feeds.into_iter().collect(), unclean: 0, put_back: 0 }
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -469,6 +471,7 @@ impl Ordeal {
             problems.push(format!("{} commits are there, opening told {recovery:?}", stats.commits));
         }
         self.unclean += u64::from(!recovery.was_clean());
+        self.put_back += recovery.files_put_back;
         match db.check() {
             Ok(report) => problems.extend(report.problems),
             Err(error) => problems.push(format!("the check ends: {error:?}")),

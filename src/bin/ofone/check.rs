@@ -48,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Done {
                     "commits_replayed": recovery.commits_replayed, "events_replayed": recovery.events_replayed,
                     "log_files": recovery.log_files, "log_bytes": recovery.log_bytes,
                     "torn_bytes": recovery.torn_bytes, "staged_files_removed": recovery.staged_files_removed,
+                    "files_put_back": recovery.files_put_back,
                     "seals_rolled_back": recovery.seals_rolled_back,
                     "merges_rolled_back": recovery.merges_rolled_back,
                     "leftovers_dropped": recovery.leftovers_dropped, "seals_due": recovery.seals_due,
@@ -98,6 +99,7 @@ fn opened(recovery: &Recovery) -> String {
         (recovery.merges_rolled_back, "half-done merges rolled back"),
         (recovery.leftovers_dropped, "segments merged away dropped"),
         (recovery.staged_files_removed, "half-written files removed"),
+        (recovery.files_put_back, "missing files put back"),
     ] {
         if count > 0 {
             told += &format!("; {} {what}", grouped(count));
