@@ -1,6 +1,6 @@
 //! What opening a store finds, mends and refuses.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,12 +101,20 @@ pub(super) fn open_header(store: &Store, settings: &Settings) -> Result<Header> 
 
 /// Drops what a crash left unlisted: rows of half-done seals and merges, and of segments merged away.
 /// Returns the numbers under which there were any.
+///
+/// # Errors
+/// `Corrupt` when there is nothing of a segment that is listed: RocksDB takes a manifest whose end is gone
+/// for one that was not written to the end.
 pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<HashSet<u32>> {
     let mut dropped = HashSet::new();
     let segments: HashSet<u32> = manifest.segments.iter().map(|segment| segment.number).collect();
     let seals: HashSet<u32> = manifest.seals.iter().map(|seal| seal.number).collect();
     for (family, listed) in [(Family::Rows, &segments), (Family::Index, &segments), (Family::Dedupe, &seals)] {
-        for number in numbers_of(store, family)? {
+        let there = numbers_of(store, family)?;
+        if let Some(gone) = listed.iter().filter(|number| !there.contains(number)).min() {
+            return Err(Error::corrupt(format!("segment {gone} is listed and not there")).at("manifest"));
+        }
+        for number in there {
             if !listed.contains(&number) {
                 fail::point("open.during_drop")?;
                 background::drop_number(store, family, number)?;
@@ -125,15 +133,15 @@ pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<Ha
 }
 
 /// The segment or seal numbers that some key of the family begins with: one seek each.
-fn numbers_of(store: &Store, family: Family) -> Result<Vec<u32>> {
-    let mut numbers = Vec::new();
+fn numbers_of(store: &Store, family: Family) -> Result<BTreeSet<u32>> {
+    let mut numbers = BTreeSet::new();
     let mut cursor = store.cursor(family, true);
     let mut next = Some(0u32);
     while let Some(from) = next {
         next = match cursor.seek(&from.to_be_bytes())? {
             Some((key, _)) => {
                 let number = key::leading_number(key)?;
-                numbers.push(number);
+                numbers.insert(number);
                 number.checked_add(1)
             }
             None => None,
@@ -223,6 +231,7 @@ fn replay_row(active: &Active, commit: u64, row: &LogRow, tables: &TermTables) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::load_manifest;
     use crate::store::Setup;
     use crate::{Db, Entity, Event, Options, Timestamp};
 
@@ -289,6 +298,20 @@ mod tests {
             assert_eq!((recovery.last_commit, recovery.commits_replayed), (last, last - 1));
             assert_eq!(recovery.events_replayed, last - 1);
             assert_eq!(db.snapshot().stats().unwrap().commits, last);
+        }
+    }
+
+    #[test]
+    fn a_segment_that_is_listed_and_not_there_is_refused() {
+        for family in [Family::Rows, Family::Index, Family::Dedupe] {
+            let place = store();
+            let store = Store::open(place.path(), SETUP).unwrap();
+            let listed = load_manifest(&store).unwrap().segments[0].number;
+            background::drop_number(&store, family, listed).unwrap();
+            drop(store);
+            let error = open(place.path()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{family:?}: {error:?}");
+            assert_eq!(error.message(), format!("segment {listed} is listed and not there"));
         }
     }
 

@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::error::{Error, Result};
+
 const BLOCK: u64 = 32 << 10;
 const HEADER: u64 = 7;
 
@@ -17,6 +19,8 @@ const NOTHING: u8 = 0;
 const FIRST: u8 = 2;
 const MIDDLE: u8 = 3;
 const LAST: u8 = 4;
+/// Parts in files that are used again, as ours never are.
+const OF_RECYCLED: [u8; 6] = [5, 6, 7, 8, 11, 131];
 
 /// What the files of a log hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,16 +32,37 @@ pub(crate) struct LogSizes {
 }
 
 /// Measures the log files in a directory, without reading the records.
-pub(super) fn measure(directory: &Path) -> io::Result<LogSizes> {
+///
+/// # Errors
+/// `Corrupt` for a part of a file that is used again, also in RocksDB's manifest, which is framed as its
+/// log: RocksDB looks at it for ever instead of refusing it.
+pub(super) fn measure(directory: &Path) -> Result<LogSizes> {
     let mut sizes = LogSizes::default();
     for path in files(directory)? {
-        let file = File::open(&path)?;
-        let bytes = file.metadata()?.len();
+        let (bytes, whole) = measure_file(&path)?;
         sizes.files += 1;
         sizes.bytes += bytes;
-        sizes.torn_bytes += bytes - whole_bytes(&file, bytes)?;
+        sizes.torn_bytes += bytes - whole;
+    }
+    match fs::read_to_string(directory.join("CURRENT")) {
+        Ok(manifest) if directory.join(manifest.trim_end()).is_file() => {
+            measure_file(&directory.join(manifest.trim_end()))?;
+        }
+        // RocksDB tells what is wrong with it.
+        _ => {}
     }
     Ok(sizes)
+}
+
+/// The bytes of a file, and those up to the end of its last whole record.
+fn measure_file(path: &Path) -> Result<(u64, u64)> {
+    let place = |at| format!("{}, byte {at}", path.file_name().unwrap_or_default().to_string_lossy());
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    match whole_bytes(&file, bytes)? {
+        Ok(whole) => Ok((bytes, whole)),
+        Err(at) => Err(Error::corrupt("stored bytes are damaged").at(place(at))),
+    }
 }
 
 /// The first place whose bytes do not agree with their checksum or length, in words.
@@ -89,8 +114,9 @@ fn next_block(at: u64) -> u64 {
     at - at % BLOCK + BLOCK
 }
 
-/// Where the last whole record of a file of `length` bytes ends.
-fn whole_bytes(file: &File, length: u64) -> io::Result<u64> {
+/// Where the last whole record of a file of `length` bytes ends, or else the first part of a file that is
+/// used again.
+fn whole_bytes(file: &File, length: u64) -> io::Result<Result<u64, u64>> {
     let (mut at, mut whole, mut amid) = (0, 0, false);
     loop {
         if next_block(at) - at < HEADER {
@@ -98,18 +124,25 @@ fn whole_bytes(file: &File, length: u64) -> io::Result<u64> {
             whole = if amid { whole } else { at.min(length) };
         }
         if at + HEADER > length {
-            return Ok(whole);
+            return Ok(Ok(whole));
         }
         let mut header = [0; HEADER as usize];
         file.read_exact_at(&mut header, at)?;
-        let Some(Fragment { part, end }) = fragment(header, at).filter(|fragment| fragment.end <= length) else {
-            return Ok(whole);
+        if OF_RECYCLED.contains(&header[6]) {
+            return Ok(Err(at));
+        }
+        let Some(Fragment { part, end }) = fragment(header, at) else {
+            // As RocksDB, which refuses this, but looks at what follows before it does.
+            (at, amid) = (next_block(at), false);
+            continue;
         };
+        if end > length {
+            return Ok(Ok(whole));
+        }
         match part {
             // Room that was taken ahead.
             NOTHING => {
-                at = next_block(at);
-                amid = false;
+                (at, amid) = (next_block(at), false);
                 continue;
             }
             FIRST => amid = true,
@@ -228,6 +261,24 @@ mod tests {
         }
         let sizes = measure(written(&bytes).path()).unwrap();
         assert_eq!(sizes, LogSizes { files: 1, bytes: bytes.len() as u64, torn_bytes: 0 });
+    }
+
+    #[test]
+    fn a_part_that_rocksdb_would_look_at_for_ever_is_refused_wherever_it_is() {
+        let (bytes, ends) = log(&LENGTHS);
+        for begin in [0, ends[0], ends[2], ends[4]] {
+            for part in OF_RECYCLED {
+                let mut spoilt = bytes.clone();
+                spoilt[begin + 6] = part;
+                let error = measure(written(&spoilt).path()).unwrap_err();
+                assert_eq!(error.place(), Some(format!("000007.log, byte {begin}").as_str()));
+                let place = TempDir::new().unwrap();
+                fs::write(place.path().join("CURRENT"), "MANIFEST-000003\n").unwrap();
+                fs::write(place.path().join("MANIFEST-000003"), &spoilt).unwrap();
+                let error = measure(place.path()).unwrap_err();
+                assert_eq!(error.place(), Some(format!("MANIFEST-000003, byte {begin}").as_str()));
+            }
+        }
     }
 
     #[test]
