@@ -35,6 +35,11 @@ pub(crate) trait Wanted {
     fn times(&self) -> (i64, i64) {
         (i64::MIN, i64::MAX)
     }
+
+    /// Entities, ascending, one of which each wanted event names; `None` when that does not matter.
+    fn named(&self) -> Option<&[u32]> {
+        None
+    }
 }
 
 /// Every event.
@@ -125,6 +130,8 @@ fn entity_table(events: &[RawEvent], home: u32) -> Vec<u32> {
 pub(crate) struct Scratch {
     heads: Vec<Head>,
     table: Vec<u32>,
+    /// Which of the table are named by what is wanted.
+    picked: Vec<bool>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -205,7 +212,18 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
         previous = previous.wrapping_add(reader.varint_u32()?);
         table.push(previous.wrapping_add(FIRST_OTHER));
     }
-    events.reserve(wanted_count);
+    let named = wanted.named();
+    let picked = &mut scratch.picked;
+    if let Some(named) = named {
+        picked.clear();
+        picked.extend(table.iter().map(|entity| named.binary_search(entity).is_ok()));
+        // Most chunks name none of a few entities.
+        if !picked.contains(&true) {
+            return Ok(());
+        }
+    } else {
+        events.reserve(wanted_count);
+    }
     // Groups of bodies before the first wanted event are passed over whole.
     let first_group = first / GROUP_EVENTS;
     let mut passed = 0usize;
@@ -217,8 +235,9 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
     // What lies behind the last wanted event is checked by `check`, which wants everything.
     for &Head { time, shape, severity, commit, wanted } in &heads[first_group * GROUP_EVENTS..=last_wanted] {
         let layout = layouts.layout(shape).ok_or_else(|| raw::unknown_shape(shape))?;
-        if !wanted {
-            for _ in 0..usize::from(layout.subjects) + usize::from(layout.context) {
+        let entities = usize::from(layout.subjects) + usize::from(layout.context);
+        if !(wanted && (named.is_none() || names_any(reader, entities, picked)?)) {
+            for _ in 0..entities {
                 reader.varint()?;
             }
             RawEvent::skip_rest(&mut reader, layout)?;
@@ -237,6 +256,16 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
         event.read_rest(&mut reader, layout)?;
     }
     if last_wanted + 1 == count { reader.finish() } else { Ok(()) }
+}
+
+/// Whether one of the next `count` entities is picked.
+fn names_any(mut reader: Reader<'_>, count: usize, picked: &[bool]) -> Result<bool> {
+    for _ in 0..count {
+        if picked.get(reader.varint()? as usize) == Some(&true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[inline]
@@ -334,6 +363,18 @@ mod tests {
         }
     }
 
+    struct Naming(Vec<u32>);
+
+    impl Wanted for Naming {
+        fn wants(&self, _time: i64, _shape: u32, _severity: u8) -> bool {
+            true
+        }
+
+        fn named(&self) -> Option<&[u32]> {
+            Some(&self.0)
+        }
+    }
+
     proptest! {
         #[test]
         fn chunks_survive_whole_and_filtered(
@@ -354,11 +395,20 @@ mod tests {
             prop_assert_eq!(&back, &events);
             prop_assert!(back.iter().zip(&events).all(|(a, b)| a.commit == b.commit));
 
+            let all = events.clone();
             let after = pick.get(&events).time;
             back.clear();
             decode(&bytes, base, layouts().as_slice(), &After(after), &mut Scratch::default(), &mut back).unwrap();
             events.retain(|event| event.time >= after);
             prop_assert_eq!(&back, &events);
+
+            let named = pick.get(&events);
+            let named = Naming(named.subjects.iter().chain(&named.context).copied().take(1).collect());
+            back.clear();
+            decode(&bytes, base, layouts().as_slice(), &named, &mut Scratch::default(), &mut back).unwrap();
+            let mut naming = all;
+            naming.retain(|event| event.subjects.iter().chain(&event.context).any(|entity| named.0.contains(entity)));
+            prop_assert_eq!(&back, &naming);
         }
 
         #[test]

@@ -34,12 +34,20 @@ pub(crate) struct Needs {
     to: i64,
     /// Instants at which presences matter, window by window.
     windows: Vec<Interval>,
+    /// Entities, ascending, one of which each wanted event names, unless some part wants others.
+    named: Option<Vec<u32>>,
 }
 
 impl Needs {
     /// Nothing is wanted of the shapes known now; later ones have no events in the snapshot.
     pub(crate) fn new(tables: &TermTables) -> Needs {
-        Needs { by_shape: vec![NOTHING; tables.shapes().len()], from: i64::MAX, to: i64::MIN, windows: Vec::new() }
+        Needs {
+            by_shape: vec![NOTHING; tables.shapes().len()],
+            from: i64::MAX,
+            to: i64::MIN,
+            windows: Vec::new(),
+            named: Some(Vec::new()),
+        }
     }
 
     /// Adds the events that `judge` may accept.
@@ -69,6 +77,12 @@ impl Needs {
         }
         if some {
             self.windows.push(reading);
+            self.named = self.named.take().zip(judge.named()).map(|(mut named, more)| {
+                named.extend(more);
+                named.sort_unstable();
+                named.dedup();
+                named
+            });
         }
     }
 
@@ -96,6 +110,10 @@ impl Needs {
 }
 
 impl Wanted for Needs {
+    fn named(&self) -> Option<&[u32]> {
+        self.named.as_deref()
+    }
+
     fn times(&self) -> (i64, i64) {
         (self.from, self.to)
     }

@@ -257,6 +257,10 @@ impl<'a> Limited<'a> {
 }
 
 impl Wanted for Limited<'_> {
+    fn named(&self) -> Option<&[u32]> {
+        self.needs.named()
+    }
+
     fn times(&self) -> (i64, i64) {
         self.needs.times()
     }
