@@ -107,6 +107,8 @@ fn timelines_count_events_and_customers_by_bucket() {
     assert_eq!(counts(&["timeline", "any", "--in", "customers(B)"]), [day(6, 2, 1)]);
     assert_eq!(counts(&["timeline", "any", "--to", "2026-01-06"]), [day(5, 3, 2)]);
     assert_eq!(counts(&["timeline", "any", "--since", "-1d", "--to", "now", "--now", "2026-01-07"]), [day(6, 4, 2)]);
+    let alone = told(&["timeline", "any", "--events-only", "--to", "2026-01-06", "--db", text(&store)], 0);
+    assert!(alone.contains("\"events\":3") && !alone.contains("customers"), "{alone}");
     let week = counts(&["timeline", "any", "--every", "week", "--tz", "Europe/Berlin"]);
     assert_eq!(week, [("2026-01-04T23:00:00Z".to_owned(), 8, 3)], "weeks begin on Monday, there");
     let month = counts(&["timeline", "any", "--every", "month"]);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ofone::{
-    Batch, Bucket, CalendarUnit, Cohort, ErrorKind, Event, Field, Predicate, Score, Text, TextTest, Timestamp,
+    Batch, Bucket, CalendarUnit, Cohort, ErrorKind, Event, Field, Predicate, Score, Text, TextTest, TimelineBucket,
+    Timestamp,
 };
 use proptest::prelude::*;
 
@@ -61,7 +62,9 @@ impl Asked<'_> {
         if let Some(cohort) = cohort {
             query = query.cohort(cohort);
         }
-        let told = query.now(self.naive.now()).run();
+        let query = query.now(self.naive.now());
+        let events = [query.clone().events_only().run(), query.clone().events_only().scan_only().run()];
+        let told = query.run();
         let (Some(first), Some(last)) = (expected.keys().next(), expected.keys().next_back()) else {
             prop_assert!(told?.is_empty(), "no event, no bucket: {:?}", question);
             return Ok(());
@@ -78,6 +81,13 @@ impl Asked<'_> {
             return Ok(());
         }
         let told = told?;
+        let without = |bucket: &TimelineBucket| (bucket.from, bucket.to, bucket.events, 0);
+        let alone: Vec<_> = told.iter().map(without).collect();
+        for events in events {
+            let bucket = |bucket: TimelineBucket| (bucket.from, bucket.to, bucket.events, bucket.customers);
+            let events: Vec<_> = events?.into_iter().map(bucket).collect();
+            prop_assert_eq!(&events, &alone, "events alone: {:?}", question);
+        }
         let sizes = told.windows(2).all(|pair| pair[0].to == pair[1].from);
         prop_assert!(sizes && told.iter().all(|bucket| bucket.from < bucket.to), "buckets adjoin: {:?}", told);
         let ends = (told.first().map(|bucket| bucket.from), told.last().map(|bucket| bucket.to));

@@ -3,7 +3,7 @@
 //! windows that cut ticks, moved services, components, lasting events, several subjects, rare texts.
 
 use ofone::{Batch, Bucket, CalendarUnit, Cohort, Db, Entity, Event, Expr, Predicate, Record, Result, Score, Snapshot};
-use ofone::{Link, Options, Text, Timestamp, Window};
+use ofone::{Link, Options, Text, TimelineBucket, Timestamp, Window};
 
 use crate::index_world::{DAY, SECOND, START, Ways, World};
 use crate::support::{options, scratch, setting};
@@ -63,6 +63,10 @@ fn compare_counts(snapshot: &Snapshot, world: &mut World, stage: &str) {
     match (index, reading) {
         (Ok(index), Ok(reading)) => {
             assert_eq!(index, reading, "{stage}: timeline of {text} in {window:?} every {every:?}");
+            let events = |bucket: &TimelineBucket| (bucket.from, bucket.events);
+            let alone: Vec<_> = timeline().events_only().run().expect("counts").iter().map(events).collect();
+            let all: Vec<_> = index.iter().map(events).collect();
+            assert_eq!(alone, all, "{stage}: events of {text} in {window:?} every {every:?}");
         }
         (index, reading) => assert_eq!(index.is_err(), reading.is_err(), "{stage}: timeline of {text}"),
     }

@@ -196,7 +196,7 @@ impl Asker<'_> {
             }
             "Q8" => {
                 let what = || kind(&p.k).and(Predicate::layer(p.l.as_str()));
-                let hours = self.snapshot.timeline(what()).every(Bucket::Length(HOUR_US * 1000)).run()?;
+                let hours = self.snapshot.timeline(what()).every(Bucket::Length(HOUR_US * 1000)).events_only().run()?;
                 let days = self.snapshot.timeline(what()).every(Bucket::Length(DAY_US * 1000)).run()?;
                 let took = started.elapsed();
                 let place =
@@ -236,7 +236,7 @@ impl Asker<'_> {
                     let window = Window::new(Timestamp::from_micros(from), Timestamp::from_micros(to));
                     let count = |what: Predicate, within: Option<&Cohort>| -> Result<u64> {
                         let query = self.snapshot.timeline(what).window(window);
-                        let query = query.every(Bucket::Length(1000 * DAY_US * 1000));
+                        let query = query.every(Bucket::Length(1000 * DAY_US * 1000)).events_only();
                         let query = if let Some(within) = within { query.cohort(within) } else { query };
                         Ok(query.run()?.iter().map(|bucket| bucket.events).sum())
                     };
@@ -299,6 +299,7 @@ impl Asker<'_> {
                 {
                     let window = Window::new(Timestamp::from_micros(p.lo), Timestamp::from_micros(p.t));
                     let query = self.snapshot.timeline(what).window(window).every(Bucket::Length(1000 * DAY_US * 1000));
+                    let query = query.events_only();
                     let query = if within { query.cohort(&exposed) } else { query };
                     println!("{}", query.run_explained()?.1);
                 }

@@ -1,6 +1,7 @@
 //! Counts events and the customers who lived through them, by a key.
 
 use std::hash::Hash;
+use std::mem;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -32,12 +33,20 @@ pub(crate) struct Count {
     pub(crate) customers: u64,
 }
 
+/// What is to be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Customers are told as 0.
+    Events,
+    Both,
+}
+
 /// The keys of an event; one for each thread, so that it may remember.
 pub(crate) trait Keys<K> {
     fn of(&mut self, event: &RawEvent, tables: &TermTables, keys: &mut Vec<K>) -> Result<()>;
 }
 
-type Counts<K> = HashMap<K, u64, FixedState>;
+type Counts<K> = HashMap<K, Count, FixedState>;
 type Reached = HashMap<u32, IntervalSet, FixedState>;
 
 /// Counts the events that satisfy `what` by each of their keys: all of the store, or, within a cohort,
@@ -48,6 +57,7 @@ pub(crate) fn tally<K: Clone + Eq + Hash + Ord + Send, G: Keys<K> + Send>(
     snapshot: &Snapshot,
     what: &Predicate,
     scope: &Scope,
+    counted: Counted,
     begin: impl Fn() -> G + Sync,
     explain: &mut Explain,
 ) -> Result<HashMap<K, Count, FixedState>> {
@@ -60,13 +70,14 @@ pub(crate) fn tally<K: Clone + Eq + Hash + Ord + Send, G: Keys<K> + Send>(
     let customers = scope.customers(snapshot)?;
     gauge.set(question.bytes() + customers.serialized_size())?;
     let within = scope.cohort.is_some();
-    explain.plan(format!("count customers in the streams of {}", customers.len()));
-    let what_is_read = if within { "the homes of those streams" } else { "every home" };
+    let met = if within || counted == Counted::Both { customers.clone() } else { RoaringBitmap::new() };
+    explain.plan(format!("count in the streams of {} customers", met.len()));
+    let what_is_read = if within { "the other homes of those streams" } else { "every home" };
     explain.plan(format!("count events under {what_is_read}, each once"));
     watch.step("names, shapes and windows looked up", explain);
 
     let parts = over_customers(
-        &customers,
+        &met,
         effort,
         || Streams::new(snapshot, &question, &budget, within, &begin),
         |streams, customer| streams.visit(customer, &sequence),
@@ -78,7 +89,11 @@ pub(crate) fn tally<K: Clone + Eq + Hash + Ord + Send, G: Keys<K> + Send>(
     for part in parts {
         let Part { counts: part, homes: more, reached: instants, actuals } = part;
         explain.count(&actuals);
-        part.into_iter().for_each(|(key, count)| counts.entry(key).or_default().customers += count);
+        for (key, count) in part {
+            let known = counts.entry(key).or_default();
+            known.events += count.events;
+            known.customers += if counted == Counted::Both { count.customers } else { 0 };
+        }
         homes |= more;
         for (entity, when) in instants {
             let known = reached.entry(entity).or_default();
@@ -93,16 +108,15 @@ pub(crate) fn tally<K: Clone + Eq + Hash + Ord + Send, G: Keys<K> + Send>(
         || (begin(), Tally::new(&budget)),
         |event, eyes| {
             let inside = window.contains(Timestamp::from_nanos(event.time));
-            Ok(inside && (!within || is_reached(event, &reached)) && judge.holds(event, eyes)?)
+            Ok(inside
+                && (!within || !is_own(event, &customers) && is_reached(event, &reached))
+                && judge.holds(event, eyes)?)
         },
-        |(keys, tally), event, eyes| {
-            tally.take(event, eyes.resolver.tables(), keys)?;
-            tally.count()
-        },
+        |(keys, tally), event, eyes| tally.event(event, eyes.resolver.tables(), keys),
     )?;
     explain.count(&actuals);
     for (_, tally) in states {
-        tally.counts.into_iter().for_each(|(key, count)| counts.entry(key).or_default().events += count);
+        tally.counts.into_iter().for_each(|(key, count)| counts.entry(key).or_default().events += count.events);
     }
     watch.step("events counted", explain);
     Ok(counts)
@@ -113,31 +127,54 @@ fn is_reached(event: &RawEvent, reached: &Reached) -> bool {
     event.subjects.iter().filter_map(|subject| reached.get(subject)).any(|when| when.overlaps(&lasts(event)))
 }
 
+/// Whether the event is one of a member itself, so that it was counted when that one was met.
+fn is_own(event: &RawEvent, members: &RoaringBitmap) -> bool {
+    matches!(event.subjects[..], [subject] if members.contains(subject))
+}
+
 /// Counts of one thread.
 struct Tally<'a, K> {
     counts: Counts<K>,
-    keys: Vec<K>,
+    /// Keys of the events of one customer, and those of one event.
+    noted: Vec<K>,
+    of_event: Vec<K>,
     gauge: Gauge<'a>,
 }
 
 impl<'a, K: Clone + Eq + Hash + Ord> Tally<'a, K> {
     fn new(budget: &'a Budget) -> Tally<'a, K> {
-        Tally { counts: Counts::default(), keys: Vec::new(), gauge: budget.gauge() }
+        Tally { counts: Counts::default(), noted: Vec::new(), of_event: Vec::new(), gauge: budget.gauge() }
     }
 
-    /// Notes the keys of an event.
-    fn take(&mut self, event: &RawEvent, tables: &TermTables, keys: &mut impl Keys<K>) -> Result<()> {
-        keys.of(event, tables, &mut self.keys)
+    /// Notes the keys of an event of the customer at hand.
+    fn note(&mut self, event: &RawEvent, tables: &TermTables, keys: &mut impl Keys<K>) -> Result<()> {
+        keys.of(event, tables, &mut self.noted)
     }
 
-    /// Counts one for each different key noted.
-    fn count(&mut self) -> Result<()> {
+    /// Counts the customer at hand once for each different key noted.
+    fn customer(&mut self) -> Result<()> {
+        let mut keys = mem::take(&mut self.noted);
+        self.count(&mut keys, |count| &mut count.customers)?;
+        self.noted = keys;
+        Ok(())
+    }
+
+    /// Counts an event once for each of its different keys.
+    fn event(&mut self, event: &RawEvent, tables: &TermTables, keys: &mut impl Keys<K>) -> Result<()> {
+        let mut own = mem::take(&mut self.of_event);
+        keys.of(event, tables, &mut own)?;
+        self.count(&mut own, |count| &mut count.events)?;
+        self.of_event = own;
+        Ok(())
+    }
+
+    fn count(&mut self, keys: &mut Vec<K>, what: impl Fn(&mut Count) -> &mut u64) -> Result<()> {
         /// Bytes of a key beside itself, about.
         const OVERHEAD: usize = 64;
         let before = self.counts.len();
-        self.keys.sort_unstable();
-        self.keys.dedup();
-        self.keys.drain(..).for_each(|key| *self.counts.entry(key).or_default() += 1);
+        keys.sort_unstable();
+        keys.dedup();
+        keys.drain(..).for_each(|key| *what(self.counts.entry(key).or_default()) += 1);
         let new = self.counts.len() - before;
         if new > 0 { self.gauge.add(new * (size_of::<K>() + OVERHEAD)) } else { Ok(()) }
     }
@@ -149,7 +186,8 @@ struct Streams<'a, K, G> {
     person: Person<'a>,
     keys: G,
     tally: Tally<'a, K>,
-    /// Where the events lie and what reaches them is noted for counting within a cohort.
+    /// Within a cohort a member's own events are counted here; where its others lie and what reaches them
+    /// is noted.
     within: bool,
     homes: RoaringBitmap,
     reached: Reached,
@@ -191,12 +229,18 @@ impl<'a, K: Clone + Eq + Hash + Ord, G: Keys<K>> Streams<'a, K, G> {
             return Ok(());
         }
         let resolver = Resolver::new(&self.snapshot.lookup);
+        let mut others = false;
         for &at in self.person.marked() {
             let event = &self.person.events()[at];
-            self.tally.take(event, resolver.tables(), &mut self.keys)?;
+            self.tally.note(event, resolver.tables(), &mut self.keys)?;
             if !self.within {
                 continue;
             }
+            if event.subjects[..] == [customer] {
+                self.tally.event(event, resolver.tables(), &mut self.keys)?;
+                continue;
+            }
+            others = true;
             for &subject in &event.subjects {
                 let Some(reached) = self.person.reach().get(subject) else { continue };
                 let before = self.reached.len();
@@ -207,10 +251,10 @@ impl<'a, K: Clone + Eq + Hash + Ord, G: Keys<K>> Streams<'a, K, G> {
                 self.tally.gauge.add((self.reached.len() - before) * REACHED)?;
             }
         }
-        if self.within {
+        if others {
             self.homes.extend(self.person.homes().iter().copied());
         }
-        self.tally.count()
+        self.tally.customer()
     }
 
     fn end(self) -> Part<K> {

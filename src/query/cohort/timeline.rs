@@ -15,7 +15,7 @@ use crate::query::cohort::explain::{Explain, Watch};
 use crate::query::cohort::plan;
 use crate::query::cohort::question::Question;
 use crate::query::cohort::scope::{Scope, scoped};
-use crate::query::cohort::tally::{Count, Keys, tally};
+use crate::query::cohort::tally::{Count, Counted, Keys, tally};
 use crate::query::snapshot::Snapshot;
 
 /// Most buckets of one timeline.
@@ -29,6 +29,7 @@ pub struct TimelineQuery {
     snapshot: Snapshot,
     what: Predicate,
     every: Bucket,
+    events_only: bool,
     scope: Scope,
 }
 
@@ -43,7 +44,7 @@ pub struct TimelineBucket {
     /// Different events whose time lies in it: without a cohort all of the store, also those that nobody
     /// lived through; with one, those in the stream of a member.
     pub events: u64,
-    /// Different customers with one of them in their stream.
+    /// Different customers with one of them in their stream; 0 if [`TimelineQuery::events_only`].
     pub customers: u64,
 }
 
@@ -51,12 +52,18 @@ scoped!(TimelineQuery);
 
 impl TimelineQuery {
     pub(crate) fn new(snapshot: Snapshot, what: Predicate) -> TimelineQuery {
-        TimelineQuery { snapshot, what, every: Bucket::default(), scope: Scope::default() }
+        TimelineQuery { snapshot, what, every: Bucket::default(), events_only: false, scope: Scope::default() }
     }
 
     /// The spans to count in. Default: days of UTC.
     pub fn every(mut self, bucket: Bucket) -> TimelineQuery {
         self.every = bucket;
+        self
+    }
+
+    /// Leaves the customers uncounted, which may save most of the work.
+    pub fn events_only(mut self) -> TimelineQuery {
+        self.events_only = true;
         self
     }
 
@@ -75,12 +82,13 @@ impl TimelineQuery {
 
     /// As [`TimelineQuery::run`], and tells how.
     pub fn run_explained(self) -> Result<(Vec<TimelineBucket>, Explain)> {
-        let TimelineQuery { snapshot, what, every, scope } = self;
+        let TimelineQuery { snapshot, what, every, events_only, scope } = self;
+        let counted = if events_only { Counted::Events } else { Counted::Both };
         let mut explain = Explain::default();
         let buckets = Buckets::new(&every)?;
-        let counts = match by_index(&snapshot, &what, &scope, &buckets, &mut explain)? {
+        let counts = match by_index(&snapshot, &what, &scope, (&buckets, counted), &mut explain)? {
             Some(counts) => counts,
-            None => tally(&snapshot, &what, &scope, || ByTime(buckets.clone()), &mut explain)?,
+            None => tally(&snapshot, &what, &scope, counted, || ByTime(buckets.clone()), &mut explain)?,
         };
         let mut rows = Vec::with_capacity(counts.len());
         let (first, last) = (counts.keys().min().copied(), counts.keys().max().copied());
@@ -118,7 +126,7 @@ fn by_index(
     snapshot: &Snapshot,
     what: &Predicate,
     scope: &Scope,
-    buckets: &Buckets,
+    (buckets, counted): (&Buckets, Counted),
     explain: &mut Explain,
 ) -> Result<Option<HashMap<i64, Count, FixedState>>> {
     if scope.cohort.is_some() || scope.scan_only {
@@ -129,7 +137,8 @@ fn by_index(
     let window = scope.window(scope.now());
     let (question, sequence) = Question::of_event(snapshot, what, window)?;
     let budget = scope.effort.budget();
-    let counts = plan::over_time(snapshot, (&question, &sequence), buckets, &scope.effort, &budget, explain)?;
+    let counts =
+        plan::over_time(snapshot, (&question, &sequence), (buckets, counted), &scope.effort, &budget, explain)?;
     watch.step("index asked", explain);
     Ok(counts)
 }

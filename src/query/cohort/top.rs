@@ -16,7 +16,7 @@ use crate::query::cohort::reader::Actuals;
 use crate::query::cohort::scan::over_customers;
 use crate::query::cohort::scope::{Scope, scoped};
 use crate::query::cohort::set::names;
-use crate::query::cohort::tally::{Keys, tally};
+use crate::query::cohort::tally::{Counted, Keys, tally};
 use crate::query::lookup::Resolver;
 use crate::query::snapshot::Snapshot;
 
@@ -104,7 +104,7 @@ impl TopQuery {
     pub fn run_explained(self) -> Result<(Vec<TopRow>, Explain)> {
         let TopQuery { snapshot, field, what, limit, by_value, scope } = self;
         let mut explain = Explain::default();
-        let counts = tally(&snapshot, &what, &scope, || ByField(field.clone()), &mut explain)?;
+        let counts = tally(&snapshot, &what, &scope, Counted::Both, || ByField(field.clone()), &mut explain)?;
         let resolver = Resolver::new(&snapshot.lookup);
         let mut rows = counts
             .into_iter()

@@ -13,10 +13,11 @@ use crate::query::cohort::judge::Judge;
 use crate::query::cohort::needs::Looks;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::bounds::Bounds;
-use crate::query::cohort::plan::glance::{Glance, Known, blocks};
+use crate::query::cohort::plan::glance::{Glance, Glances, Known, blocks};
 use crate::query::cohort::plan::named::{Named, NamedBySlab};
 use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::plan::slab::Slab;
+use crate::query::cohort::reader::Actuals;
 use crate::segment::NOWHERE;
 
 /// What is asked of events: that they satisfy, in a window, at least so many.
@@ -88,13 +89,12 @@ impl Planner<'_> {
         if let Some(candidates) = &candidates
             && candidates.len() * EVENTS_A_READ <= self.sealed_count(asked.judge)
         {
-            let mut maybe: RoaringBitmap = candidates.clone();
-            maybe.extend(in_memory.keys().copied());
-            self.explain.plan(format!("  {} homes name the entities: read each", maybe.len()));
-            let mut others = maybe.clone();
+            let mut others = candidates.clone();
+            others.extend(in_memory.keys().copied());
+            self.explain.plan(format!("  {} homes name the entities: read each", others.len()));
+            let bounds = self.read_rows(asked, &others, &in_memory)?;
             others.remove_range(..FIRST_OTHER);
-            maybe.remove_range(FIRST_OTHER..);
-            return Ok(Own { bounds: Bounds { sure: RoaringBitmap::new(), maybe }, others });
+            return Ok(Own { bounds, others });
         }
         let mut all = Found::default();
         for part in self.count_slabs(asked, &in_memory, named.as_ref())? {
@@ -110,6 +110,47 @@ impl Planner<'_> {
         Ok(Own { bounds: all.bounds, others: all.others })
     }
 
+    /// Counts the events in the rows of the customers among `homes` themselves; those of the doubted are left
+    /// to whoever reads their streams.
+    fn read_rows(&mut self, asked: Asked<'_>, homes: &RoaringBitmap, in_memory: &InMemory) -> Result<Bounds> {
+        /// Rows are asked for in batches.
+        const AT_ONCE: usize = 64;
+        let homes: Vec<u32> = homes.iter().take_while(|&home| home < FIRST_OTHER).collect();
+        let homes: Vec<u32> = homes.into_iter().filter(|&home| !self.doubted.contains(home)).collect();
+        let batches: Vec<&[u32]> = homes.chunks(AT_ONCE).collect();
+        let parts = self.effort.share(
+            batches.len(),
+            || (HashMap::<u32, Counts, FixedState>::default(), Bounds::default(), Actuals::default()),
+            |(counts, bounds, actuals), task| {
+                counts.clear();
+                for &home in batches[task] {
+                    counts.extend(in_memory.get(&home).map(|&known| (home, known)));
+                }
+                self.visit_rows(asked, batches[task], actuals, &mut |home, event| {
+                    let counts = counts.entry(home).or_default();
+                    counts.most += 1;
+                    counts.least += u32::from(event.subjects.len() <= 1 || asked.at_least == 1);
+                })?;
+                for (&home, counts) in &*counts {
+                    if counts.most >= asked.at_least {
+                        bounds.maybe.insert(home);
+                    }
+                    if counts.least >= asked.at_least {
+                        bounds.sure.insert(home);
+                    }
+                }
+                Ok(())
+            },
+            |(_, bounds, actuals)| (bounds, actuals),
+        )?;
+        let mut all = Bounds::default();
+        for (bounds, actuals) in &parts {
+            all.or(bounds);
+            self.explain.count(actuals);
+        }
+        Ok(all)
+    }
+
     /// Counts in each slab, on all threads.
     fn count_slabs(&self, asked: Asked<'_>, in_memory: &InMemory, named: Option<&NamedBySlab>) -> Result<Vec<Found>> {
         let kinds = self.kinds_of(asked.judge);
@@ -123,14 +164,17 @@ impl Planner<'_> {
         }
         self.effort_for(asked).share(
             slabs.len(),
-            || (Slab::new(asked.at_least as u16), Slab::new(1), Sieve::default(), Found::default()),
-            |(counting, meeting, sieve, found), task| {
+            || {
+                let (counting, meeting) = (Slab::new(asked.at_least as u16), Slab::new(1));
+                (counting, meeting, Glances::new(asked.judge), Sieve::default(), Found::default())
+            },
+            |(counting, meeting, glances, sieve, found), task| {
                 let slab = slabs[task];
                 // Of a component one event is enough to look at it.
                 let of_customers = u32::from(slab) << 16 < FIRST_OTHER;
                 let counts = if of_customers { counting } else { meeting };
                 counts.clear();
-                self.count_slab(asked, slab, (&kinds, named), of_customers, (counts, sieve), found)?;
+                self.count_slab(asked, slab, (&kinds, named), of_customers, (counts, glances, sieve), found)?;
                 for &(home, Counts { least, most }) in by_slab.get(&slab).into_iter().flatten() {
                     (0..least).for_each(|_| counts.add(home as u16, Known::Yes));
                     (least..most).for_each(|_| counts.add(home as u16, Known::Maybe));
@@ -144,7 +188,7 @@ impl Planner<'_> {
                 }
                 Ok(())
             },
-            |(_, _, _, found)| found,
+            |(_, _, _, _, found)| found,
         )
     }
 
@@ -154,7 +198,7 @@ impl Planner<'_> {
         slab: u16,
         (kinds, named): (&[u32], Option<&NamedBySlab>),
         of_customers: bool,
-        (counts, sieve): (&mut Slab, &mut Sieve),
+        (counts, glances, sieve): (&mut Slab, &mut Glances<'_>, &mut Sieve),
         found: &mut Found,
     ) -> Result<()> {
         for segment in self.segments_with(slab, &asked.window) {
@@ -167,7 +211,8 @@ impl Planner<'_> {
             index.pages(slab, kinds, &mut |page| {
                 found.pages += 1;
                 found.bytes += page.bytes() as u64;
-                found.events += self.count_page(asked, page, (&index, named), of_customers, (counts, sieve))?;
+                let eyes = (&mut *counts, &mut *glances, &mut *sieve);
+                found.events += self.count_page(asked, page, (&index, named), of_customers, eyes)?;
                 Ok(())
             })?;
         }
@@ -181,15 +226,15 @@ impl Planner<'_> {
         page: &Page,
         (index, named): (&Index<'_>, Option<&Named>),
         of_customers: bool,
-        (counts, sieve): (&mut Slab, &mut Sieve),
+        (counts, glances, sieve): (&mut Slab, &mut Glances<'_>, &mut Sieve),
     ) -> Result<u64> {
         let tables = self.snapshot.lookup.terms.read();
-        let Some(glance) = Glance::new(asked.judge, page, &tables) else { return Ok(0) };
+        let Some(glance) = glances.of(page, &tables) else { return Ok(0) };
         let one = asked.at_least == 1 || !of_customers;
         let single = named.and_then(Named::single);
-        let by_name = single.and_then(|(entity, codes)| {
-            glance.by_name(asked.judge, page, entity, &tables).map(|by_name| (by_name, codes))
-        });
+        let by_name = single.and_then(|entity| glance.by_name(asked.judge, page, entity, &tables));
+        // Homes leave more out than classes do, unless most name one.
+        let may = if named.is_some_and(Named::is_crowded) { glance.may() } else { None };
         let mut seen = 0;
         for block in blocks(page, index.calendar, asked.window, asked.looks) {
             let (_, block, edges) = block?;
@@ -197,13 +242,12 @@ impl Planner<'_> {
             // Another home may have the same event, so that it must not count twice.
             let once = |class: usize| if one || !glance.has_several(class) { Known::Yes } else { Known::Maybe };
             if let Some(named) = named {
-                for &(at, home) in sieve.among(&block, named.bits(), named.is_dense())? {
+                for &(at, home) in sieve.among(&block, named.bits(), named.is_dense(), may.as_ref())? {
                     let at = at as usize;
                     let (class, mut known) = glance.at(&block, at);
                     if known == Known::Maybe {
-                        let quick = by_name
-                            .as_ref()
-                            .and_then(|(by_name, codes)| by_name.of(&block, at, class, codes[usize::from(home)]));
+                        let quick =
+                            by_name.as_ref().and_then(|by_name| by_name.of(&block, at, class, named.code(home)));
                         known = quick.filter(|known| *known != Known::Maybe).unwrap_or_else(|| {
                             Glance::among(asked.judge, (page, &block, at), class, &named.under(home), &tables)
                         });

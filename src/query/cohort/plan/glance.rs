@@ -6,7 +6,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use crate::codec::calendar::Calendar;
-use crate::codec::page::{Block, ENTITY_COLUMNS, ENTITY_OTHER, Head, Page};
+use crate::codec::page::{Block, Class, ENTITY_COLUMNS, ENTITY_OTHER, Head, Page};
 use crate::dictionary::TermTables;
 use crate::error::Result;
 use crate::model::Window;
@@ -52,9 +52,7 @@ type ByClass<T> = SmallVec<[T; 16]>;
 /// The verdicts of one predicate over one page.
 pub(crate) struct Glance {
     by_class: ByClass<u8>,
-    /// Whether events of the class have an end, whether they have several subjects.
-    lasting: ByClass<bool>,
-    several: ByClass<bool>,
+    facts: ByClass<u8>,
     /// Columns that decide about some class, with the number of their codes.
     columns: SmallVec<[(usize, usize); 2]>,
     /// By class, then by the codes of those columns.
@@ -66,80 +64,123 @@ pub(crate) struct Glance {
     pub(crate) clear: bool,
 }
 
-impl Glance {
-    /// `None` when no event of the page satisfies.
-    pub(crate) fn new(judge: &Judge, page: &Page, tables: &TermTables) -> Option<Glance> {
-        if page.classes.iter().all(|class| judge.severities(class.shape) >> class.severity & 1 == 0) {
+/// Looks at page after page for one predicate; remembers what classes tell.
+pub(crate) struct Glances<'a> {
+    judge: &'a Judge,
+    /// By shape and severity, [`UNSEEN`] until a page has it.
+    facts: Vec<u8>,
+}
+
+/// What is known of a class before its page is: the verdict, and these.
+const VERDICT: u8 = 3;
+const LASTING: u8 = 4;
+const SEVERAL: u8 = 8;
+/// Attributes may decide what the class leaves open.
+const OPEN: u8 = 16;
+const UNSEEN: u8 = u8::MAX;
+
+impl<'a> Glances<'a> {
+    pub(crate) fn new(judge: &'a Judge) -> Glances<'a> {
+        Glances { judge, facts: Vec::new() }
+    }
+
+    fn facts(&mut self, class: Class, tables: &TermTables) -> u8 {
+        const SEVERITIES: usize = 32;
+        let at = class.shape as usize * SEVERITIES + usize::from(class.severity);
+        if let Some(&facts) = self.facts.get(at)
+            && facts != UNSEEN
+        {
+            return facts;
+        }
+        let layout = tables.shape(class.shape).map(|entry| entry.shape.layout).ok();
+        let verdict = Known::of(self.judge.glance(class.shape, &Seen::severity(class.severity)));
+        let mut facts = verdict as u8;
+        // Of a class that is not known anything may be true.
+        facts |= if layout.is_none_or(|layout| layout.has_end) { LASTING } else { 0 };
+        facts |= if layout.is_none_or(|layout| layout.subjects > 1) { SEVERAL } else { 0 };
+        if verdict == Known::Maybe {
+            self.judge.attributes(class.shape, &mut |_| facts |= OPEN);
+        }
+        if layout.is_some() && usize::from(class.severity) < SEVERITIES {
+            if self.facts.len() <= at {
+                self.facts.resize((at + 1).next_multiple_of(SEVERITIES), UNSEEN);
+            }
+            self.facts[at] = facts;
+        }
+        facts
+    }
+
+    /// The verdicts over a page; `None` when none of its events satisfies.
+    pub(crate) fn of(&mut self, page: &Page, tables: &TermTables) -> Option<Glance> {
+        let facts: ByClass<u8> = page.classes.iter().map(|class| self.facts(*class, tables)).collect();
+        if facts.iter().all(|facts| facts & VERDICT == Known::No as u8) {
             return None;
         }
+        let mut glance = Glance {
+            by_class: facts.iter().map(|facts| facts & VERDICT).collect(),
+            all: facts.iter().all(|facts| facts & VERDICT == Known::Yes as u8),
+            clear: facts.iter().all(|facts| {
+                let verdict = facts & VERDICT;
+                verdict == Known::No as u8 || verdict == Known::Yes as u8 && facts & SEVERAL == 0
+            }),
+            facts,
+            by_texts: Vec::new(),
+            columns: SmallVec::new(),
+            codes: 1,
+        };
+        if glance.facts.iter().any(|facts| facts & OPEN != 0) {
+            glance.look_at_texts(self.judge, page, tables);
+        }
+        Some(glance)
+    }
+}
+
+impl Glance {
+    /// Works out what the texts of attributes tell of the classes that are open.
+    fn look_at_texts(&mut self, judge: &Judge, page: &Page, tables: &TermTables) {
         let scope_at = |shape: u32, at: usize| {
             tables.shape(shape).ok().and_then(|entry| entry.attributes.get(at).map(|&(_, scope)| scope))
         };
-        let mut columns: SmallVec<[(usize, usize); 2]> = SmallVec::new();
         for class in &page.classes {
             judge.attributes(class.shape, &mut |at| {
                 let scope = scope_at(class.shape, at);
                 let column = page.attributes.iter().position(|attribute| Some(attribute.scope) == scope);
                 if let Some(column) = column
-                    && !columns.iter().any(|&(known, _)| known == column)
+                    && !self.columns.iter().any(|&(known, _)| known == column)
                 {
-                    columns.push((column, page.attributes[column].texts.len() + 1));
+                    self.columns.push((column, page.attributes[column].texts.len() + 1));
                 }
             });
         }
-        let mut codes: usize = columns.iter().map(|&(_, codes)| codes).product();
-        if codes.saturating_mul(page.classes.len()) > TABLE_MAX {
-            columns.clear();
-            codes = 1;
+        self.codes = self.columns.iter().map(|&(_, codes)| codes).product();
+        if self.columns.is_empty() || self.codes.saturating_mul(page.classes.len()) > TABLE_MAX {
+            self.columns.clear();
+            self.codes = 1;
+            return;
         }
-        let mut glance = Glance {
-            by_class: SmallVec::new(),
-            lasting: SmallVec::new(),
-            several: SmallVec::new(),
-            by_texts: Vec::new(),
-            columns,
-            codes,
-            all: true,
-            clear: true,
-        };
-        let mut none = true;
-        for class in &page.classes {
-            let layout = tables.shape(class.shape).map(|entry| entry.shape.layout).ok();
-            // Of a class that is not known anything may be true.
-            let several = layout.is_none_or(|layout| layout.subjects > 1);
-            glance.lasting.push(layout.is_none_or(|layout| layout.has_end));
-            glance.several.push(several);
-            let verdict = Known::of(judge.glance(class.shape, &Seen::severity(class.severity)));
-            let by_texts = verdict == Known::Maybe && !glance.columns.is_empty();
-            glance.by_class.push(if by_texts { BY_TEXTS } else { verdict as u8 });
-            none &= verdict == Known::No;
-            glance.all &= verdict == Known::Yes;
-            glance.clear &= verdict == Known::No || verdict == Known::Yes && !several;
-        }
-        if none {
-            return None;
-        }
-        if glance.by_class.contains(&BY_TEXTS) {
-            for class in &page.classes {
-                for code in 0..glance.codes {
-                    let text = |at: usize| {
-                        let scope = scope_at(class.shape, at)?;
-                        let mut rest = code;
-                        for &(column, codes) in &glance.columns {
-                            let own = rest % codes;
-                            rest /= codes;
-                            if page.attributes[column].scope == scope {
-                                return page.attributes[column].texts.get(own.checked_sub(1)?).copied();
-                            }
+        for (class, facts) in page.classes.iter().zip(&self.facts) {
+            for code in 0..self.codes {
+                let text = |at: usize| {
+                    let scope = scope_at(class.shape, at)?;
+                    let mut rest = code;
+                    for &(column, codes) in &self.columns {
+                        let own = rest % codes;
+                        rest /= codes;
+                        if page.attributes[column].scope == scope {
+                            return page.attributes[column].texts.get(own.checked_sub(1)?).copied();
                         }
-                        None
-                    };
-                    let seen = Seen { term: &text, ..Seen::severity(class.severity) };
-                    glance.by_texts.push(Known::of(judge.glance(class.shape, &seen)) as u8);
-                }
+                    }
+                    None
+                };
+                let seen = Seen { term: &text, ..Seen::severity(class.severity) };
+                let open = facts & VERDICT == Known::Maybe as u8;
+                let verdict = if open { Known::of(judge.glance(class.shape, &seen)) } else { told(facts & VERDICT) };
+                self.by_texts.push(verdict as u8);
             }
         }
-        Some(glance)
+        for verdict in self.by_class.iter_mut().filter(|verdict| **verdict == Known::Maybe as u8) {
+            *verdict = BY_TEXTS;
+        }
     }
 
     /// The class of the event at `at`, and whether it satisfies.
@@ -173,6 +214,19 @@ impl Glance {
             *holds = told(verdict) == Known::Yes;
         }
         Some(holds)
+    }
+
+    /// Which classes have events that may satisfy; `None` when that leaves none out.
+    pub(crate) fn may(&self) -> Option<[bool; 256]> {
+        let no = |verdict: &u8| told(*verdict) == Known::No;
+        if self.by_class.len() > 256 || !self.by_class.iter().any(no) {
+            return None;
+        }
+        let mut may = [true; 256];
+        for (may, verdict) in may.iter_mut().zip(&self.by_class) {
+            *may = !no(verdict);
+        }
+        Some(may)
     }
 
     /// What is known of all events of a block, whose classes are given.
@@ -257,11 +311,11 @@ impl Glance {
     }
 
     pub(crate) fn is_lasting(&self, class: usize) -> bool {
-        self.lasting.get(class).copied().unwrap_or(true)
+        self.facts.get(class).is_none_or(|facts| facts & LASTING != 0)
     }
 
     pub(crate) fn has_several(&self, class: usize) -> bool {
-        self.several.get(class).copied().unwrap_or(true)
+        self.facts.get(class).is_none_or(|facts| facts & SEVERAL != 0)
     }
 }
 

@@ -37,7 +37,7 @@ use crate::query::cohort::explain::Explain;
 use crate::query::cohort::judge::{Eyes, Judge, Likes};
 use crate::query::cohort::needs::Looks;
 use crate::query::cohort::question::{Clause, Question, Sequence};
-use crate::query::cohort::tally::Count;
+use crate::query::cohort::tally::{Count, Counted};
 use crate::query::cohort::top::Score;
 use crate::query::item::lasts;
 use crate::query::lookup::Resolver;
@@ -71,14 +71,14 @@ pub(crate) fn plan(snapshot: &Snapshot, question: &Question, effort: &Effort, ex
 pub(crate) fn over_time(
     snapshot: &Snapshot,
     (question, sequence): (&Question, &Sequence),
-    buckets: &Buckets,
+    (buckets, counted): (&Buckets, Counted),
     effort: &Effort,
     budget: &Budget,
     explain: &mut Explain,
 ) -> Result<Option<HashMap<i64, Count, FixedState>>> {
     let mut planner = Planner::new(snapshot, question, effort, explain)?;
     let asked = planner.counted(sequence);
-    planner.over_time(asked, sequence, buckets, budget)
+    planner.over_time(asked, sequence, (buckets, counted), budget)
 }
 
 /// Scores of customers; `None` when reading everything is the way.

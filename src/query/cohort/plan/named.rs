@@ -19,7 +19,7 @@ pub(crate) struct Named {
     starts: Box<[u32; HOME_WORDS]>,
     /// Those that were looked up, ascending.
     entities: Vec<u32>,
-    /// Of a single one, the code by which pages tell it under each home; 0 where it is not named.
+    /// Of a single one that many homes name, the code by which pages tell it under each; 0 where it is not named.
     codes: Option<Box<[u8; PAGE_HOMES]>>,
 }
 
@@ -59,6 +59,10 @@ impl Under<'_> {
     }
 }
 
+fn is_dense(places: &[Place]) -> bool {
+    places.len() > PAGE_HOMES / 64
+}
+
 /// The code by which pages tell an entity of this rank.
 fn code_of(rank: u8) -> u8 {
     rank.saturating_add(ENTITY_FIRST)
@@ -85,7 +89,7 @@ impl Named {
         }
         let mut entities = entities.to_vec();
         entities.sort_unstable();
-        let codes = (entities.len() == 1).then(|| {
+        let codes = (entities.len() == 1 && is_dense(&places)).then(|| {
             let mut codes = Box::new([0; PAGE_HOMES]);
             own.for_each(|home| codes[usize::from(home)] = ENTITY_HOME);
             places.iter().for_each(|place| codes[usize::from(place.home)] = code_of(place.rank));
@@ -94,14 +98,34 @@ impl Named {
         Ok(Named { codes, first: u32::from(slab) << 16, bits, places, starts, entities })
     }
 
-    /// The only entity looked up, and the code by which pages tell it under each home that names it.
-    pub(crate) fn single(&self) -> Option<(u32, &[u8; PAGE_HOMES])> {
-        self.codes.as_ref().map(|codes| (self.entities[0], &**codes))
+    /// The only entity looked up.
+    pub(crate) fn single(&self) -> Option<u32> {
+        if let [entity] = self.entities[..] { Some(entity) } else { None }
+    }
+
+    /// The code by which pages tell the only entity looked up under a home that names it.
+    #[inline]
+    pub(crate) fn code(&self, home: u16) -> u8 {
+        match &self.codes {
+            Some(codes) => codes[usize::from(home)],
+            None => {
+                let near = &self.places[self.starts[usize::from(home) / 64] as usize..];
+                near.iter().find(|place| place.home >= home).filter(|place| place.home == home).map_or_else(
+                    || if self.entities[..] == [self.first | u32::from(home)] { ENTITY_HOME } else { 0 },
+                    |place| code_of(place.rank),
+                )
+            }
+        }
     }
 
     /// Whether so many homes name one that looking for them is no quicker than looking at all.
     pub(crate) fn is_dense(&self) -> bool {
-        self.places.len() > PAGE_HOMES / 64
+        is_dense(&self.places)
+    }
+
+    /// Whether a large part of all homes does.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.places.len() > PAGE_HOMES / 2
     }
 
     /// What is named under a home.

@@ -1,5 +1,7 @@
 //! Events and customers by span of time, counted in pages.
 
+use std::sync::Arc;
+
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
@@ -14,11 +16,11 @@ use crate::query::cohort::effort::Budget;
 use crate::query::cohort::person::Person;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
-use crate::query::cohort::plan::glance::{Edges, Glance, Known, blocks};
+use crate::query::cohort::plan::glance::{Edges, Glance, Glances, Known, blocks};
 use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::plan::survey::{Cut, Survey};
 use crate::query::cohort::question::Sequence;
-use crate::query::cohort::tally::Count;
+use crate::query::cohort::tally::{Count, Counted};
 use crate::query::cohort::walk::distinct;
 use crate::query::item::lasts;
 use crate::segment::{NOWHERE, Segment};
@@ -52,7 +54,7 @@ impl Planner<'_> {
         &mut self,
         asked: Asked<'_>,
         sequence: &Sequence,
-        buckets: &Buckets,
+        (buckets, counted): (&Buckets, Counted),
         budget: &Budget,
     ) -> Result<Option<Counts>> {
         if asked.window.interval().is_empty() {
@@ -64,24 +66,26 @@ impl Planner<'_> {
                 return Ok(None);
             }
         }
-        let survey = self.survey(asked, Some(buckets))?;
-        let Survey { unclear, several, others } = &survey;
-        if unclear.len() + several.len() + others.len() + self.doubted.len() > READ_MAX {
+        let both = counted == Counted::Both;
+        let Survey { unclear, several, others } = &self.survey(asked, Some(buckets), counted)?;
+        // Links only tell whose an event is.
+        let doubted = if both { self.doubted.clone() } else { Arc::default() };
+        if unclear.len() + several.len() + others.len() + doubted.len() > READ_MAX {
             return Ok(None);
         }
         let singly = unclear | several;
         self.explain.plan(format!(
             "count in pages; read {} homes and {} streams of which they tell too little",
             singly.len() + others.len(),
-            self.doubted.len()
+            doubted.len()
         ));
         let mut read = Read::default();
         let mut buckets = buckets.clone();
         let mut others = others.clone();
         self.visit_memory(asked, &mut |home, event| {
             let bucket = buckets.of(event.time).0;
-            if home < FIRST_OTHER {
-                if !self.doubted.contains(home) {
+            if home < FIRST_OTHER || !both {
+                if both && !doubted.contains(home) {
                     read.extra.entry(bucket).or_default().insert(home);
                 }
                 read.count(event, bucket);
@@ -98,7 +102,7 @@ impl Planner<'_> {
                 if in_unclear || event.subjects.len() > 1 {
                     read.count(&event, bucket);
                 }
-                if in_unclear && !self.doubted.contains(home) {
+                if in_unclear && both && !doubted.contains(home) {
                     read.extra.entry(bucket).or_default().insert(home);
                 }
             }
@@ -116,7 +120,7 @@ impl Planner<'_> {
             }
         }
         let mut person = Person::new(self.snapshot, self.question, budget);
-        for customer in self.doubted.iter().filter(|customer| self.all.contains(*customer)) {
+        for customer in doubted.iter().filter(|customer| self.all.contains(*customer)) {
             self.effort.go_on()?;
             person.meet(customer);
             person.mark(sequence)?;
@@ -130,9 +134,13 @@ impl Planner<'_> {
             *read.events.entry(buckets.of(event.time).0).or_default() += 1;
         }
         read.extra.values_mut().for_each(|customers| *customers &= &self.all);
-        let mut counts = self.count_pages(asked, &buckets, unclear, &read.extra)?;
+        let left_out = (unclear, &*doubted);
+        let mut counts = self.count_pages(asked, (&buckets, counted), left_out, &read.extra)?;
         for (bucket, events) in read.events {
             counts.entry(bucket).or_default().events += events;
+        }
+        if !both {
+            counts.values_mut().for_each(|count| count.customers = 0);
         }
         counts.retain(|_, count| count.events > 0 || count.customers > 0);
         Ok(Some(counts))
@@ -143,18 +151,19 @@ impl Planner<'_> {
         self.events_under(home, asked, false)
     }
 
-    /// Counts what pages tell, leaving out the events under `unclear` homes; `extra` are customers that
-    /// count besides, each once a bucket.
+    /// Counts what pages tell, leaving out the events under `unclear` homes and the `doubted` as customers;
+    /// `extra` are customers that count besides, each once a bucket.
     fn count_pages(
         &self,
         asked: Asked<'_>,
-        buckets: &Buckets,
-        unclear: &RoaringBitmap,
+        (buckets, counted): (&Buckets, Counted),
+        (unclear, doubted): (&RoaringBitmap, &RoaringBitmap),
         extra: &Extra,
     ) -> Result<Counts> {
         let kinds = self.kinds_of(asked.judge);
-        let mut slabs: Vec<u16> =
-            self.slabs.iter().copied().filter(|&slab| u32::from(slab) << 16 < FIRST_OTHER).collect();
+        // Customers are those of their own events; others were met when the events they felt were read.
+        let told = |slab: u16| counted == Counted::Events || u32::from(slab) << 16 < FIRST_OTHER;
+        let mut slabs: Vec<u16> = self.slabs.iter().copied().filter(|&slab| told(slab)).collect();
         slabs.extend(extra.values().flat_map(|customers| customers.iter().map(slab_of)));
         slabs.sort_unstable();
         slabs.dedup();
@@ -163,11 +172,11 @@ impl Planner<'_> {
             |block: i64| kinds.len() == 1 && shared.as_ref().is_some_and(|shared| !shared.contains(&block));
         let parts = self.effort_for(asked).share(
             slabs.len(),
-            || Counting::new(buckets),
-            |counting, task| {
+            || (Glances::new(asked.judge), Counting::new(buckets, counted)),
+            |(glances, counting), task| {
                 let slab = slabs[task];
                 let first = u32::from(slab) << 16;
-                let left_out = LeftOut { unclear: bits(unclear, first), doubted: bits(&self.doubted, first) };
+                let left_out = LeftOut { unclear: bits(unclear, first), doubted: bits(doubted, first) };
                 for (&bucket, customers) in extra {
                     if let Some(customers) = bits(customers, first) {
                         counting.sets.insert(bucket, customers);
@@ -176,7 +185,7 @@ impl Planner<'_> {
                 for segment in self.segments_with(slab, &asked.window) {
                     let index = self.index(segment)?;
                     index.pages(slab, &kinds, &mut |page| {
-                        let glance = Glance::new(asked.judge, page, &self.snapshot.lookup.terms.read());
+                        let glance = glances.of(page, &self.snapshot.lookup.terms.read());
                         let Some(glance) = glance else { return Ok(()) };
                         for found in blocks(page, index.calendar, asked.window, asked.looks) {
                             let (head, block, edges) = found?;
@@ -190,7 +199,7 @@ impl Planner<'_> {
                 counting.close_sets();
                 Ok(())
             },
-            Counting::into_counts,
+            |(_, counting)| counting.into_counts(),
         )?;
         let mut parts = parts.into_iter();
         let mut all = parts.next().unwrap_or_default();
@@ -257,6 +266,7 @@ struct LeftOut {
 /// What one thread counts.
 struct Counting {
     buckets: Buckets,
+    counted: Counted,
     sieve: Sieve,
     /// How each block is cut, and the counts of its parts: by length of blocks and number.
     cuts: HashMap<(i64, i64), (Cut, Vec<Count>), FixedState>,
@@ -269,9 +279,10 @@ struct Counting {
 }
 
 impl Counting {
-    fn new(buckets: &Buckets) -> Counting {
+    fn new(buckets: &Buckets, counted: Counted) -> Counting {
         Counting {
             buckets: buckets.clone(),
+            counted,
             sieve: Sieve::default(),
             cuts: HashMap::default(),
             sets: Sets::default(),
@@ -293,14 +304,33 @@ impl Counting {
             let counts = vec![Count::default(); cut.parts.len()];
             (cut, counts)
         });
+        let told = left_out.unclear.is_none() && left_out.doubted.is_none();
+        let all = told && edges.whole() && glance.all && glance.clear;
+        if self.counted == Counted::Events && told {
+            if let ([count], true) = (&mut counts[..], all) {
+                count.events += block.len() as u64;
+                return Ok(());
+            }
+            let most = counts.len() - 1;
+            let told = match &mut counts[..] {
+                [count] if edges.whole() => {
+                    glance.exact().map(|holds| count.events += block.classes.count(block.len(), &holds)).is_some()
+                }
+                [count] => self.sieve.certain_events(block, glance, edges, |_, is| count.events += u64::from(is)),
+                counts => self.sieve.certain_events(block, glance, edges, |tick, is| {
+                    counts[cut.part(tick).min(most)].events += u64::from(is);
+                }),
+            };
+            if told {
+                return Ok(());
+            }
+        }
         let sets = &mut self.sets;
         self.of_part.clear();
-        if !alone || !sets.is_empty() {
+        if self.counted == Counted::Both && (!alone || !sets.is_empty()) {
             let empty = || if alone { None } else { Some(Box::new([0; HOME_WORDS])) };
             self.of_part.extend(cut.parts.iter().map(|part| sets.remove(&part.1).or_else(empty)));
         }
-        let told = left_out.unclear.is_none() && left_out.doubted.is_none();
-        let all = told && edges.whole() && glance.all && glance.clear;
         let no_sets = self.of_part.iter().all(Option::is_none);
         if let ([count], true) = (&mut counts[..], all) {
             count.events += block.len() as u64;

@@ -13,9 +13,10 @@ use crate::query::cohort::effort::Budget;
 use crate::query::cohort::person::Person;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
-use crate::query::cohort::plan::glance::{Glance, Known, blocks};
+use crate::query::cohort::plan::glance::{Glances, Known, blocks};
 use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::question::Sequence;
+use crate::query::cohort::tally::Counted;
 use crate::query::cohort::top::Score;
 use crate::query::item::lasts;
 use crate::segment::NOWHERE;
@@ -108,7 +109,7 @@ impl Planner<'_> {
         if asked.window.interval().is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let survey = self.survey(asked, None)?;
+        let survey = self.survey(asked, None, Counted::Both)?;
         let mut others = survey.others;
         others.remove(NOWHERE);
         let mut singly = survey.unclear | survey.several | &*self.doubted;
@@ -193,14 +194,14 @@ impl Planner<'_> {
         slabs.dedup();
         let parts = self.effort_for(asked).share(
             slabs.len(),
-            || (Sums::default(), Sieve::default(), Vec::new()),
-            |(sums, sieve, best): &mut (Sums, Sieve, Vec<Scored>), task| {
+            || (Sums::default(), Glances::new(asked.judge), Sieve::default(), Vec::<Scored>::new()),
+            |(sums, glances, sieve, best), task| {
                 let slab = slabs[task];
                 sums.clear();
                 for segment in self.segments_with(slab, &asked.window) {
                     let index = self.index(segment)?;
                     index.pages(slab, &kinds, &mut |page| {
-                        let glance = Glance::new(asked.judge, page, &self.snapshot.lookup.terms.read());
+                        let glance = glances.of(page, &self.snapshot.lookup.terms.read());
                         let Some(glance) = glance else { return Ok(()) };
                         let one = |class: &Class| Sums::one(score.of(class.severity));
                         let adds: Vec<u64> = page.classes.iter().map(one).collect();
@@ -228,7 +229,7 @@ impl Planner<'_> {
                 best.truncate(from + limit);
                 Ok(())
             },
-            |(_, _, best)| best,
+            |(_, _, _, best)| best,
         )?;
         Ok(parts.concat())
     }

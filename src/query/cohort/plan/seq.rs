@@ -12,7 +12,7 @@ use crate::query::cohort::needs::Looks;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::bounds::Bounds;
 use crate::query::cohort::plan::did::{Asked, Own};
-use crate::query::cohort::plan::glance::{Glance, Known, blocks};
+use crate::query::cohort::plan::glance::{Glance, Glances, Known, blocks};
 use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::question::{Question, Sequence};
 
@@ -89,8 +89,11 @@ impl<'a> Planner<'a> {
         slabs.dedup();
         let parts = self.effort.share(
             slabs.len(),
-            || (Vec::new(), Sieve::default(), Bounds::default()),
-            |(marks, sieve, found): &mut (Vec<Mark>, Sieve, Bounds), task| {
+            || {
+                let glances: Vec<Glances<'_>> = steps.iter().map(|step| Glances::new(step.judge)).collect();
+                (glances, Vec::new(), Sieve::default(), Bounds::default())
+            },
+            |(glances, marks, sieve, found), task| {
                 let slab = slabs[task];
                 let first = u32::from(slab) << 16;
                 if candidates.range(first..=first | 0xffff).next().is_none() {
@@ -103,7 +106,7 @@ impl<'a> Planner<'a> {
                     for segment in self.segments_with(slab, &step.window) {
                         let index = self.index(segment)?;
                         index.pages(slab, &kinds[at], &mut |page| {
-                            let glance = Glance::new(step.judge, page, &self.snapshot.lookup.terms.read());
+                            let glance = glances[at].of(page, &self.snapshot.lookup.terms.read());
                             let Some(glance) = glance else { return Ok(()) };
                             mark(*step, at, page, &glance, &index, &wanted, (marks, sieve))
                         })?;
@@ -115,7 +118,7 @@ impl<'a> Planner<'a> {
                 decide(marks, within, first, found);
                 Ok(())
             },
-            |(_, _, found)| found,
+            |(_, _, _, found)| found,
         )?;
         let mut all = Bounds::default();
         parts.iter().for_each(|part| all.or(part));

@@ -14,19 +14,29 @@ pub(super) struct Sieve {
 }
 
 impl Sieve {
-    /// Place and home of the block's events whose home is in `wanted`; `dense` if many are.
+    /// Place and home of the block's events whose home is in `wanted`, `dense` if many are; those of classes
+    /// that no `may` hold for may be left out.
     pub(super) fn among(
         &mut self,
         block: &Block<'_>,
         wanted: &[u64; HOME_WORDS],
         dense: bool,
+        may: Option<&[bool; 256]>,
     ) -> Result<&[(u32, u16)]> {
         self.found.clear();
         if dense {
             self.homes.clear();
             block.unpack_homes(&mut self.homes)?;
             let has = |home: &u16| wanted[usize::from(*home) / 64] >> (home % 64) & 1 != 0;
-            self.found.extend((0u32..).zip(self.homes.iter().copied()).filter(|(_, home)| has(home)));
+            let events = (0u32..).zip(self.homes.iter().copied());
+            if let Some(may) = may {
+                self.classes.clear();
+                block.classes.unpack(block.len(), &mut self.classes);
+                let events = events.zip(&self.classes).filter(|(_, class)| may[usize::from(**class as u8)]);
+                self.found.extend(events.map(|(event, _)| event).filter(|(_, home)| has(home)));
+            } else {
+                self.found.extend(events.filter(|(_, home)| has(home)));
+            }
         } else {
             block.find_homes(wanted, &mut self.found)?;
         }
@@ -59,6 +69,30 @@ impl Sieve {
             }
         }
         Ok(true)
+    }
+
+    /// As [`Sieve::certain`], with homes left alone.
+    #[inline]
+    pub(super) fn certain_events(
+        &mut self,
+        block: &Block<'_>,
+        glance: &Glance,
+        edges: &Edges,
+        mut seen: impl FnMut(u16, bool),
+    ) -> bool {
+        let (Some(ticks), Some(holds)) = (edges.exact(block), glance.exact()) else { return false };
+        let length = ticks.end - ticks.start;
+        let inside = |tick: u16| u32::from(tick).wrapping_sub(ticks.start) < length;
+        if glance.all {
+            block.ticks().for_each(|tick| seen(tick, inside(tick)));
+        } else {
+            self.classes.clear();
+            block.classes.unpack(block.len(), &mut self.classes);
+            for (tick, &class) in block.ticks().zip(&self.classes) {
+                seen(tick, holds[usize::from(class as u8)] & inside(tick));
+            }
+        }
+        true
     }
 
     /// Home and class of each event of the block, and whether it satisfies and lies inside the window.

@@ -13,6 +13,7 @@ use crate::query::cohort::needs::Looks;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::bounds::Bounds;
 use crate::query::cohort::plan::did::Asked;
+use crate::query::cohort::reader::Actuals;
 use crate::query::gather;
 use crate::query::item::lasts;
 use crate::query::lookup::Resolver;
@@ -22,11 +23,41 @@ use crate::segment::Reading;
 const OTHERS_MAX: u64 = 1 << 16;
 
 /// Wants what a judge may accept before the window ends.
-struct Asking<'a>(&'a Asked<'a>);
+struct Asking<'a> {
+    asked: &'a Asked<'a>,
+    named: Option<Vec<u32>>,
+}
+
+impl<'a> Asking<'a> {
+    fn new(asked: &'a Asked<'a>) -> Asking<'a> {
+        Asking { asked, named: asked.judge.named() }
+    }
+}
 
 impl Wanted for Asking<'_> {
     fn wants(&self, time: i64, shape: u32, severity: u8) -> bool {
-        time < self.0.window.to.as_nanos() && self.0.judge.severities(shape) >> severity & 1 != 0
+        time < self.asked.window.to.as_nanos() && self.asked.judge.severities(shape) >> severity & 1 != 0
+    }
+
+    fn named(&self) -> Option<&[u32]> {
+        self.named.as_deref()
+    }
+}
+
+impl Asked<'_> {
+    /// The presences that matter.
+    fn during(&self) -> Interval {
+        let window = self.window.interval();
+        if self.looks == Looks::Presence { window } else { Interval::new(window.from, Timestamp::MAX) }
+    }
+
+    /// Whether the window lets an event through.
+    fn is_inside(&self, event: &RawEvent) -> bool {
+        let window = self.window.interval();
+        match self.looks {
+            Looks::Presence => lasts(event).from < window.to && window.from < lasts(event).to,
+            Looks::Time => window.contains(Timestamp::from_nanos(event.time)),
+        }
     }
 }
 
@@ -88,14 +119,44 @@ impl Planner<'_> {
         self.events_under(home, asked, true)
     }
 
+    /// Calls `seen` with home and event of each event in the rows of `homes` that is what is asked for.
+    pub(super) fn visit_rows(
+        &self,
+        asked: Asked<'_>,
+        homes: &[u32],
+        actuals: &mut Actuals,
+        seen: &mut dyn FnMut(u32, &RawEvent),
+    ) -> Result<()> {
+        let lookup = &self.snapshot.lookup;
+        let during = asked.during();
+        let rows = gather::fetch(lookup, &self.snapshot.view, homes, &[during])?;
+        let resolver = Resolver::new(lookup);
+        let wanted = Asking::new(&asked);
+        let reading = Reading { store: &lookup.store, layouts: resolver.tables(), during, wanted: &wanted };
+        let likes = Likes::default();
+        let eyes = Eyes { resolver: &resolver, likes: &likes };
+        let (mut events, mut scratch) = (Vec::new(), Scratch::default());
+        for row in &rows {
+            row.segment.read_home(row.home, &row.value, &reading, &mut scratch, &mut events)?;
+            actuals.rows += 1;
+            actuals.bytes += row.value.len() as u64;
+            actuals.events += events.len() as u64;
+            for event in events.drain(..) {
+                if asked.is_inside(&event) && asked.judge.holds(&event, &eyes)? {
+                    seen(row.home, &event);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// As [`Planner::events_of`], those in memory perhaps left out.
     pub(super) fn events_under(&self, home: u32, asked: Asked<'_>, in_memory: bool) -> Result<Vec<RawEvent>> {
         let snapshot = self.snapshot;
-        let window = asked.window.interval();
-        let during = if asked.looks == Looks::Presence { window } else { Interval::new(window.from, Timestamp::MAX) };
+        let during = asked.during();
         let rows = gather::fetch(&snapshot.lookup, &snapshot.view, &[home], &[during])?;
         let resolver = Resolver::new(&snapshot.lookup);
-        let wanted = Asking(&asked);
+        let wanted = Asking::new(&asked);
         let reading = Reading { store: &snapshot.lookup.store, layouts: resolver.tables(), during, wanted: &wanted };
         let (mut events, mut scratch) = (Vec::new(), Scratch::default());
         for row in &rows {
@@ -109,11 +170,7 @@ impl Planner<'_> {
         let eyes = Eyes { resolver: &resolver, likes: &likes };
         let mut kept = Vec::with_capacity(events.len());
         for event in events {
-            let inside = match asked.looks {
-                Looks::Presence => lasts(&event).from < window.to && window.from < lasts(&event).to,
-                Looks::Time => window.contains(Timestamp::from_nanos(event.time)),
-            };
-            if inside && asked.judge.holds(&event, &eyes)? {
+            if asked.is_inside(&event) && asked.judge.holds(&event, &eyes)? {
                 kept.push(event);
             }
         }

@@ -7,20 +7,21 @@ use crate::codec::page::{Block, HOME_WORDS};
 use crate::codec::raw::FIRST_OTHER;
 use crate::dictionary::ShapeEntry;
 use crate::error::Result;
-use crate::index::slab_of;
 use crate::query::cohort::bucket::Buckets;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
-use crate::query::cohort::plan::glance::{Glance, Known, blocks};
+use crate::query::cohort::plan::glance::{Glance, Glances, Known, blocks};
 use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::plan::slab;
+use crate::query::cohort::tally::Counted;
 
 /// What counting by pages has to leave to reading.
 #[derive(Default)]
 pub(super) struct Survey {
-    /// Customers of some of whose own events the pages do not tell enough.
+    /// Customers of some of whose own events the pages do not tell enough; if only events are counted, all
+    /// homes like that.
     pub(super) unclear: RoaringBitmap,
-    /// Customers with events of several subjects, which lie under several homes.
+    /// Customers, or homes, with events of several subjects, which lie under several homes.
     pub(super) several: RoaringBitmap,
     /// Homes that are no customers and may have such events, [`crate::segment::NOWHERE`] included.
     pub(super) others: RoaringBitmap,
@@ -92,44 +93,43 @@ struct Bits {
 
 impl Planner<'_> {
     /// Looks for what pages cannot tell about the events asked for, cut by `buckets`.
-    pub(super) fn survey(&self, asked: Asked<'_>, buckets: Option<&Buckets>) -> Result<Survey> {
-        let kinds = self.kinds_of(asked.judge);
+    pub(super) fn survey(&self, asked: Asked<'_>, buckets: Option<&Buckets>, counted: Counted) -> Result<Survey> {
+        let (kinds, is_plain) = (self.kinds_of(asked.judge), self.is_plain(asked, buckets)?);
         let words = || Box::new([0; HOME_WORDS]);
-        // Where pages tell everything of customers' events, there is nothing to look for in them.
-        let first_slab = if self.is_plain(asked, buckets)? { slab_of(FIRST_OTHER) } else { 0 };
-        let slabs = &self.slabs[self.slabs.partition_point(|&slab| slab < first_slab)..];
+        // Where it does not matter whose an event is, all homes are as those of customers.
+        let plain = |slab: u16| counted == Counted::Events || u32::from(slab) << 16 < FIRST_OTHER;
+        // Where pages tell everything of events, there is nothing to look for in them.
+        let looked = |slab: &u16| !(is_plain && plain(*slab));
+        let slabs: Vec<u16> = self.slabs.iter().copied().filter(looked).collect();
         let parts = self.effort_for(asked).share(
             slabs.len(),
-            || (Bits { unclear: words(), several: words() }, Sieve::default(), buckets.cloned(), Survey::default()),
-            |(bits, sieve, buckets, survey), task| {
+            || {
+                let bits = Bits { unclear: words(), several: words() };
+                (bits, Glances::new(asked.judge), Sieve::default(), buckets.cloned(), Survey::default())
+            },
+            |(bits, glances, sieve, buckets, survey), task| {
                 let slab = slabs[task];
-                let first = u32::from(slab) << 16;
+                let (first, plain) = (u32::from(slab) << 16, plain(slab));
                 bits.unclear.fill(0);
                 bits.several.fill(0);
                 for segment in self.segments_with(slab, &asked.window) {
                     let index = self.index(segment)?;
                     index.pages(slab, &kinds, &mut |page| {
-                        let glance = Glance::new(asked.judge, page, &self.snapshot.lookup.terms.read());
+                        let glance = glances.of(page, &self.snapshot.lookup.terms.read());
                         let Some(glance) = glance else { return Ok(()) };
                         for block in blocks(page, index.calendar, asked.window, asked.looks) {
                             let (head, block, edges) = block?;
                             let cut = Cut::new(head.number, index.calendar, buckets.as_mut());
-                            if first < FIRST_OTHER && edges.whole() && glance.clear && cut.split.is_empty() {
+                            if plain && edges.whole() && glance.clear && cut.split.is_empty() {
                                 continue;
                             }
-                            look(
-                                (&block, &cut),
-                                sieve.events(&block, &glance, &edges)?,
-                                &glance,
-                                first < FIRST_OTHER,
-                                bits,
-                            );
+                            look((&block, &cut), sieve.events(&block, &glance, &edges)?, &glance, plain, bits);
                         }
                         Ok(())
                     })?;
                 }
                 let (unclear, several) = (slab::set(first, &bits.unclear), slab::set(first, &bits.several));
-                if first < FIRST_OTHER {
+                if plain {
                     survey.unclear |= unclear;
                     survey.several |= several;
                 } else {
@@ -137,7 +137,7 @@ impl Planner<'_> {
                 }
                 Ok(())
             },
-            |(_, _, _, survey)| survey,
+            |(_, _, _, _, survey)| survey,
         )?;
         Ok(parts.into_iter().fold(Survey::default(), |mut all, part| {
             all.unclear |= part.unclear;
@@ -169,17 +169,17 @@ impl Planner<'_> {
     }
 }
 
-/// Marks the homes of one block of which something must be read; of homes that are no customers, all.
+/// Marks the homes of one block of which something must be read: all of them unless they are `plain`.
 fn look(
     (block, cut): (&Block<'_>, &Cut),
     events: impl Iterator<Item = (u16, usize, Known)>,
     glance: &Glance,
-    of_customers: bool,
+    plain: bool,
     bits: &mut Bits,
 ) {
     for (at, (home, class, known)) in events.enumerate().filter(|(_, (_, _, known))| *known != Known::No) {
         let (word, bit) = (usize::from(home) / 64, 1u64 << (home % 64));
-        if !of_customers || known == Known::Maybe || cut.split.contains(&block.tick(at)) {
+        if !plain || known == Known::Maybe || cut.split.contains(&block.tick(at)) {
             bits.unclear[word] |= bit;
         }
         if glance.has_several(class) {
