@@ -248,3 +248,24 @@ fn who_waits_longer_than_time_lasts_is_pending() {
     };
     assert_eq!((pending(i64::MAX), pending(i64::MAX - 1), pending(i64::MAX - 5)), (1, 1, 0));
 }
+
+/// Ticks of the index reach beyond the first and the last instant.
+#[test]
+fn events_at_both_ends_of_time_are_counted_from_the_index() {
+    let place = scratch();
+    let db = open(place.path(), 8);
+    let mut batch = Batch::new();
+    for time in [i64::MIN + 1, 0, i64::MAX - 1] {
+        batch.event(Event::new(at(time), "feed", "seen").subject(entity("customer:A")));
+    }
+    db.writer().commit(batch).expect("committed");
+    db.flush().expect("sealed");
+    let events = |from: i64, to: i64| {
+        let query = db.snapshot().top_customers(Predicate::Any, Score::Events);
+        let rows = query.window(ofone::Window::new(at(from), at(to))).run().expect("answered");
+        rows.iter().map(|row| row.events).sum::<u64>()
+    };
+    assert_eq!((events(i64::MIN, i64::MAX), events(i64::MIN + 1, i64::MAX)), (3, 3));
+    assert_eq!((events(i64::MIN + 2, i64::MAX), events(i64::MIN, i64::MAX - 1)), (2, 2));
+    assert_eq!((events(i64::MIN + 2, i64::MAX - 1), events(1, 0)), (1, 0));
+}

@@ -9,7 +9,7 @@ use crate::codec::calendar::Calendar;
 use crate::codec::page::{Block, Class, ENTITY_COLUMNS, ENTITY_OTHER, Head, Page};
 use crate::dictionary::TermTables;
 use crate::error::Result;
-use crate::model::Window;
+use crate::model::{Timestamp, Window};
 use crate::query::cohort::judge::{Among, Judge, Seen};
 use crate::query::cohort::needs::Looks;
 use crate::query::cohort::plan::named::Under;
@@ -380,7 +380,9 @@ impl Edges {
     fn new(head: &Head, calendar: Calendar, window: Window, looks: Looks) -> Option<Edges> {
         let (length, tick) = (i128::from(calendar.block), i128::from(calendar.tick));
         let start = i128::from(head.number) * length;
-        let (from, to) = (i128::from(window.from.as_nanos()), i128::from(window.to.as_nanos()));
+        // The first and the last tick that there are reach beyond what 64 bits tell; an open window cuts neither.
+        let from = if window.from == Timestamp::MIN { i128::MIN } else { i128::from(window.from.as_nanos()) };
+        let to = if window.to == Timestamp::MAX { i128::MAX } else { i128::from(window.to.as_nanos()) };
         let presence = looks == Looks::Presence;
         let reaches = presence && head.until > 0 && start + i128::from(head.until) * tick > from;
         if from >= to || start >= to || start + length <= from && !reaches {
@@ -390,7 +392,7 @@ impl Edges {
             // Whole ticks need no division, and most blocks are not cut.
             if at <= start {
                 return 0;
-            } else if at - start >= length {
+            } else if at >= start + length {
                 return (calendar.block / calendar.tick) as u32;
             }
             let inside = (at - start) as i64;
