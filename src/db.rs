@@ -7,9 +7,12 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ingest::{Batch, Engine, Health, Metrics, Pending, Receipt, Recovery, Request, Settings, Threads, prepare};
+use crate::ingest::{
+    Batch, Engine, ErasureReceipt, Health, Metrics, Pending, Receipt, Recovery, Request, Retained, Retention, Settings,
+    Threads, erase, erase_pending, prepare, retain,
+};
 use crate::model::{Limits, Text};
-use crate::query::{CheckReport, Cohort, Snapshot, put_cohort, remove_cohort, unknown_cohort};
+use crate::query::{CheckReport, Cohort, Snapshot, Traces, put_cohort, remove_cohort, unknown_cohort};
 use crate::store::Batch as StoreBatch;
 
 /// What an acknowledged commit survives.
@@ -176,7 +179,8 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens the store at `path`, replaying what was committed and not yet sealed.
+    /// Opens the store at `path`, replaying what was committed and not yet sealed. An erasure that was cut short
+    /// is finished first.
     ///
     /// # Errors
     /// `Busy` when another handle has it open, in this process or another, whatever the path's
@@ -185,7 +189,9 @@ impl Db {
     /// was committed is not all there; `Unsupported` for the format of another version.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Db> {
         let (engine, threads) = Engine::open(path.as_ref(), options.settings)?;
-        Ok(Db { inner: Arc::new(Inner { engine, threads }) })
+        let inner = Inner { engine, threads };
+        erase_pending(&inner.engine, inner.threads.requests.as_ref())?;
+        Ok(Db { inner: Arc::new(inner) })
     }
 
     /// Closes the store and opens it again, with the same options: the only way to write again after a
@@ -240,10 +246,11 @@ impl Db {
     /// `Invalid` for an unfit name or a cohort of another store; as [`Writer::commit`] when it cannot be
     /// written.
     pub fn save_cohort(&self, name: &str, cohort: &Cohort) -> Result<()> {
-        cohort.check_store(&self.snapshot())?;
+        let now = self.snapshot();
+        cohort.check_store(&now)?;
         let mut batch = StoreBatch::default();
         self.inner.engine.check_room()?;
-        put_cohort(&self.inner.engine.lookup.store, &mut batch, name, cohort)?;
+        put_cohort(&self.inner.engine.lookup.store, &mut batch, name, cohort, &now.view.erased)?;
         self.inner.write_meta(batch)
     }
 
@@ -272,9 +279,60 @@ impl Db {
         let engine = &self.inner.engine;
         engine.wait_for_work()?;
         self.inner.ask(|reply| Request::Refresh { reply })?;
+        engine.or_poison(engine.drop_seals())?;
         engine.or_poison(engine.reclaim_log())?;
         engine.or_poison(engine.lookup.store.flush_memtables())?;
         engine.or_poison(engine.lookup.store.wait_for_compaction())
+    }
+
+    /// Removes old events from every answer and from the disk: those that `asked` means. What is in memory is
+    /// sealed first. Links, names and saved cohorts stay. Segments are replaced one after the other, each
+    /// durably; snapshots taken before see what they saw, and hold back the space. An event that was removed and
+    /// is sent again is stored again.
+    ///
+    /// # Errors
+    /// `Invalid` when more than [`Retention::max_share`] of the events would go, and then none does, or when that
+    /// is no share; as
+    /// [`Writer::commit`] when it cannot be written.
+    ///
+    /// Cost: every segment that has older events is read, and what stays of it written, one segment at a time.
+    pub fn retain(&self, asked: &Retention) -> Result<Retained> {
+        self.flush()?;
+        let engine = &self.inner.engine;
+        let retained = retain(engine, asked)?;
+        self.inner.ask(|reply| Request::Refresh { reply })?;
+        engine.or_poison(engine.drop_seals())?;
+        Ok(retained)
+    }
+
+    /// Erases a customer (id without its type), and the entities to which no link ever led from elsewhere: their
+    /// events, links and names go, from every answer of snapshots taken from then on and from the files of the
+    /// store. Events of others stay, and name nobody erased any more. What names the customer later is refused,
+    /// and so is what names the entities erased with them at a time before the erasure.
+    ///
+    /// Snapshots taken before see what they saw, but for names: those of the erased are empty where an event is
+    /// told. [`ErasureReceipt::held_back`] tells that one is alive.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such customer, also after an erasure; as [`Writer::commit`] when it cannot be
+    /// written. What was begun is finished when the store is opened again.
+    ///
+    /// Cost: every segment that names one of them is read and written once, and the rest of the store is read
+    /// if what went was the latest of its kind; then the key ranges concerned are compacted.
+    pub fn erase(&self, customer: impl Into<Text>) -> Result<ErasureReceipt> {
+        self.inner.engine.check_writable()?;
+        erase(&self.inner.engine, self.inner.threads.requests.as_ref(), &customer.into())
+    }
+
+    /// Looks for a text's bytes in everything the store holds: in keys and values of all families, and in the
+    /// files as they are. An identifier that is part of a longer one is found in that, too.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty text.
+    ///
+    /// Cost: the whole store is read twice, on this thread.
+    pub fn traces(&self, text: &str) -> Result<Traces> {
+        crate::query::traces(&self.inner.engine.lookup.store, text)
     }
 
     /// The entity type that roots streams.
@@ -581,5 +639,36 @@ mod tests {
         };
         assert!(passes("none"));
         assert!(!passes("ignore-gap"), "`ignore-gap` went unnoticed");
+    }
+
+    /// Of the customer's events one is sealed, one is in memory only.
+    #[test]
+    fn an_erasure_that_a_crash_cuts_short_is_done_when_the_store_is_opened() {
+        use crate::ingest::{Stop, erase_in_part};
+        for stop in [Stop::Ledger, Stop::Rewriting, Stop::Publication] {
+            let (place, db) = sealed();
+            let mut batch = Batch::new();
+            let unsealed = Event::new(Timestamp::from_secs(99), "ran", "call.made").id("unsealed");
+            batch.event(unsealed.subject(Entity::customer("C7")));
+            db.writer().commit(batch).unwrap();
+            let before = db.snapshot().stats().unwrap();
+            erase_in_part(&db.inner.engine, db.inner.threads.requests.as_ref(), &Text::from("C7"), stop).unwrap();
+            let mut late = Batch::new();
+            late.event(Event::new(Timestamp::from_secs(1), "ran", "call.made").subject(Entity::customer("C7")));
+            assert_eq!(db.writer().commit(late.clone()).unwrap().rejected(), 1, "refused from the first step on");
+            drop(db);
+            for _ in 0..2 {
+                let db = Db::open(place.path().join("store"), Options::new().durability(Durability::Os)).unwrap();
+                let snapshot = db.snapshot();
+                assert!(snapshot.entity(&Entity::customer("C7")).unwrap().is_none());
+                assert!(snapshot.entity(&Entity::new("service", "7")).unwrap().is_none());
+                assert_eq!(db.writer().commit(late.clone()).unwrap().rejected(), 1);
+                let after = snapshot.stats().unwrap();
+                assert_eq!((after.customers, after.links), (before.customers - 1, before.links - 2));
+                assert_eq!(after.events, before.events - 2);
+                assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+                assert!(db.traces("unsealed").unwrap().is_empty(), "{:?}", db.traces("unsealed"));
+            }
+        }
     }
 }

@@ -29,7 +29,8 @@
 //!
 //! # The types
 //!
-//! * [`Db`] is an open store: [`Db::writer`], [`Db::snapshot`], [`Db::flush`], [`Db::check`]. One
+//! * [`Db`] is an open store: [`Db::writer`], [`Db::snapshot`], [`Db::flush`], [`Db::check`],
+//!   [`Db::retain`], [`Db::erase`]. One
 //!   process opens a store; any number of threads use it.
 //! * [`Writer`] commits [`Batch`]es of [`Event`]s and link statements ([`Link`], [`LinkChange`]); a
 //!   [`Receipt`] has one [`Outcome`] a record.
@@ -46,7 +47,7 @@
 //! # What it does not do
 //!
 //! No server and no network; no look from a second process while the store is open for writing; no
-//! backup and no erasure yet.
+//! backup yet.
 //!
 //! # Features
 //!
@@ -80,7 +81,9 @@ pub mod export;
 pub use db::{Db, Durability, Options, Writer};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::{Comparison, Did, Expr, Moment, Period, Predicate, Seq, Step, TextTest, Ties};
-pub use ingest::{Batch, CacheMetrics, Health, HealthState, Metrics, Pending, Receipt, Recovery};
+pub use ingest::{
+    Batch, CacheMetrics, ErasureReceipt, Health, HealthState, Metrics, Pending, Receipt, Recovery, Retained, Retention,
+};
 pub use model::{
     Entity, Event, EventName, Interval, IntervalSet, Limits, Link, LinkChange, Outcome, Record, Rejection, Severity,
     Text, Timestamp, Value, Window,
@@ -89,5 +92,5 @@ pub use query::{
     AttributeStats, Bucket, CalendarUnit, CancelToken, CheckReport, Cohort, Cursor, Customers, EntityInfo, Explain,
     ExplainStep, Field, Funnel, FunnelQuery, FunnelStep, Ids, Indexed, Links, Path, SavedCohort, Score, Snapshot,
     SourceStats, Stats, Stream, StreamItem, StreamQuery, TimelineBucket, TimelineQuery, TopCustomer, TopCustomersQuery,
-    TopQuery, TopRow, WhoQuery, Why, WhyNot, Witness, WitnessClause,
+    TopQuery, TopRow, Traces, WhoQuery, Why, WhyNot, Witness, WitnessClause,
 };

@@ -104,6 +104,30 @@ pub(crate) fn parse_suspect(key: &[u8]) -> Result<Option<u32>> {
     Ok(Some(u32::from_be_bytes(number.try_into().map_err(|_| wrong("suspect"))?)))
 }
 
+/// First bytes of the `meta` keys of saved cohorts.
+pub(crate) const COHORT: &[u8; 7] = b"cohort/";
+/// First bytes of the `meta` keys of erasures.
+pub(crate) const ERASURE: &[u8; 8] = b"erasure/";
+/// `meta`: what names of erased entities are hashed under.
+pub(crate) const ERASURE_KEY: &[u8] = b"erasure-key";
+
+/// `meta`: an erasure, numbered from 1.
+pub(crate) fn erasure(number: u64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(ERASURE);
+    key[8..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The erasure, if the key is of one.
+///
+/// # Errors
+/// `Corrupt` for a key that begins like one and tells no number.
+pub(crate) fn parse_erasure(key: &[u8]) -> Result<Option<u64>> {
+    let Some(number) = key.strip_prefix(ERASURE) else { return Ok(None) };
+    Ok(Some(u64::from_be_bytes(number.try_into().map_err(|_| wrong("erasure"))?)))
+}
+
 /// `index` table of entity books.
 pub(crate) const BOOK: u8 = b'b';
 /// `index` table of pages.
@@ -261,7 +285,7 @@ mod tests {
         #[test]
         fn arbitrary_keys_never_panic(key: Vec<u8>) {
             let _ = (LinkKey::decode(&key), parse_row(&key), parse_log(&key), parse_term(&key), parse_number(&key));
-            let _ = (parse_index(&key), parse_suspect(&key));
+            let _ = (parse_index(&key), parse_suspect(&key), parse_erasure(&key));
         }
     }
 }

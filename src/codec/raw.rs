@@ -102,7 +102,6 @@ impl PartialEq for RawEvent {
 
 impl RawEvent {
     /// Appends the packed row.
-    #[cfg(test)]
     pub(crate) fn pack(&self, out: &mut Vec<u8>) {
         let entities: Vec<u32> = self.subjects.iter().chain(&self.context).copied().collect();
         RawEvent::pack_head(self.time, self.shape, self.severity, &entities, out);

@@ -151,6 +151,19 @@ pub(crate) struct Manifest {
     pub(crate) totals: Totals,
 }
 
+/// Somebody who was erased, with what belonged to nobody else.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Erasure {
+    /// When it was asked for, nanoseconds since 1970 UTC.
+    pub(crate) at: i64,
+    /// Entities, the customer first.
+    pub(crate) numbers: Vec<u32>,
+    /// Keyed hash of the name of each.
+    pub(crate) hashes: Vec<[u8; 16]>,
+    /// Whether no file of the store holds anything of them any more, as far as erasing goes.
+    pub(crate) done: bool,
+}
+
 /// A cohort saved under a name.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct SavedCohort {
@@ -187,7 +200,7 @@ mod tests {
         #[test]
         fn arbitrary_records_never_panic(bytes: Vec<u8>) {
             let _ = (decode::<LogRow>(&bytes), decode::<Manifest>(&bytes), decode::<Shape>(&bytes));
-            let _ = decode::<SavedCohort>(&bytes);
+            let _ = (decode::<SavedCohort>(&bytes), decode::<Erasure>(&bytes));
         }
     }
 }

@@ -10,5 +10,5 @@
 mod names;
 mod terms;
 
-pub(crate) use names::{NameHash, NameHasher, NameReader, NameWriter, parse as parse_name};
+pub(crate) use names::{NameHash, NameHasher, NameReader, NameWriter, parse as parse_name, random};
 pub(crate) use terms::{ShapeEntry, TermLimits, TermTables, TermWriter, Terms};

@@ -185,6 +185,20 @@ impl NameWriter {
         Ok(number)
     }
 
+    /// Takes the name of `number` away; the number stays given, and stands for nobody.
+    pub(crate) fn take_away(&mut self, number: u32, (kind, id): (u32, &str), store: &Store, batch: &mut Batch) {
+        let hash = self.hasher.hash(kind, id);
+        let _ = (self.young.remove(hash), self.old.remove(hash));
+        if let Some(count) = self.counts.get_mut(kind as usize) {
+            *count = count.saturating_sub(1);
+        }
+        key::name(kind, id, &mut self.scratch);
+        batch.delete(store, Family::Names, &self.scratch);
+        self.scratch.clear();
+        varint::put(&mut self.scratch, u64::from(kind));
+        batch.put(store, Family::Numbers, &key::number(number), &self.scratch);
+    }
+
     fn remember(&mut self, hash: NameHash, number: u32) {
         if self.young.len() >= self.generation_max {
             self.complete = self.complete && self.old.len() == 0;
@@ -194,8 +208,8 @@ impl NameWriter {
     }
 }
 
-/// Two words that other processes cannot foresee, from the standard library's seeded hasher.
-fn random() -> u64 {
+/// A word that other processes cannot foresee, from the standard library's seeded hasher.
+pub(crate) fn random() -> u64 {
     use std::hash::BuildHasher;
     std::collections::hash_map::RandomState::new().hash_one(std::time::Instant::now())
 }
@@ -256,6 +270,12 @@ impl NameReader {
         Ok(Entity { kind: terms.word(kind)?.clone(), id })
     }
 
+    /// Forgets a name that was taken away.
+    pub(crate) fn forget(&self, number: u32, (kind, id): (u32, &str)) {
+        self.names.remove(&number);
+        self.numbers.remove(&self.hasher.hash(kind, id));
+    }
+
     /// The id of the entity with `number`, if it is remembered.
     pub(crate) fn remembered(&self, number: u32) -> Option<Text> {
         self.names.get(&number).map(|(_, id)| id)
@@ -290,7 +310,7 @@ impl NameReader {
     }
 }
 
-/// Type and id out of a value of the numbers family.
+/// Type and id out of a value of the numbers family. Of somebody who was erased, the id is empty.
 pub(crate) fn parse(value: &[u8]) -> Result<(u32, Text)> {
     let mut reader = Reader::new(value);
     let kind = reader.varint_u32()?;

@@ -324,6 +324,32 @@ impl TermWriter {
         Ok((number, source))
     }
 
+    /// The number of a shape like `shape` for events with fewer entities, given now if it is new; `None` when
+    /// there are too many shapes.
+    pub(crate) fn narrower(
+        &mut self,
+        shape: u32,
+        (subjects, context): (u16, u16),
+        store: &Store,
+        batch: &mut Batch,
+    ) -> Result<Option<u32>> {
+        let mut tables = self.terms.0.write();
+        let mut wanted = tables.shape(shape)?.shape.clone();
+        wanted.layout = Layout { subjects, context, ..wanted.layout };
+        let hash = hash_entry(&tables.hasher, &tables.words, &wanted);
+        let known = tables.shape_numbers.find(hash, |&number| tables.shapes[number as usize].shape == wanted);
+        if let Some(&known) = known {
+            return Ok(Some(known));
+        }
+        if tables.shapes.len() >= tables.limits.shapes {
+            return Ok(None);
+        }
+        let bytes = record::encode(&wanted);
+        let number = tables.add_shape(wanted)?;
+        batch.put(store, Family::Terms, &key::term(SHAPES, number, 0), &bytes);
+        Ok(Some(number))
+    }
+
     /// The values of the event's attributes; texts get a number while there is room.
     pub(crate) fn values(
         &mut self,

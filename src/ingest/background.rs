@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 
 use crate::codec::key;
+use crate::codec::record::Manifest;
 use crate::error::Result;
 use crate::fail;
 use crate::ingest::engine::Engine;
@@ -50,16 +51,19 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
     fail::point("seal.before_files")?;
     let (from, to) = (key::log(active.number(), 0), key::log(active.number() + 1, 0));
     if fail::bug("trim-before-ingest") {
-        engine.write_manifest(Batch::default(), |manifest, batch| {
+        let change = |manifest: &mut Manifest, batch: &mut Batch| {
             manifest.trimmed = active.last_commit().unwrap_or(manifest.trimmed).max(manifest.trimmed);
             batch.delete_range(&engine.lookup.store, Family::Log, &from, &to);
-        })?;
+            Ok(())
+        };
+        engine.write_manifest(Batch::default(), change, |_, _| {})?;
     }
     let sealed = seal(&engine.lookup.store, &engine.lookup.terms, active)?;
     fail::point("seal.before_manifest")?;
     let totals = active.totals();
     let (segment_meta, seal_meta) = (sealed.segment.clone(), sealed.seal.clone());
-    let manifest = engine.write_manifest(sealed.batch, |manifest, batch| {
+    let segment = sealed.segment.map(|meta| Arc::new(Segment::new(meta, sealed.homes, engine.graveyard.clone())));
+    let change = |manifest: &mut Manifest, batch: &mut Batch| {
         manifest.trimmed = active.last_commit().unwrap_or(manifest.trimmed).max(manifest.trimmed);
         manifest.segments.extend(segment_meta);
         manifest.seals.extend(seal_meta);
@@ -67,15 +71,15 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
         if !fail::bug("skip-trim") {
             batch.delete_range(&engine.lookup.store, Family::Log, &from, &to);
         }
-    })?;
-    fail::point("seal.after_manifest")?;
-    let segment = sealed.segment.map(|meta| Arc::new(Segment::new(meta, sealed.homes, engine.graveyard.clone())));
-    engine.views.update(|view| {
+        Ok(())
+    };
+    engine.write_manifest(sealed.batch, change, |view, manifest| {
         view.actives.retain(|(other, _)| !Arc::ptr_eq(other, active));
         view.segments = Arc::new(view.segments.iter().cloned().chain(segment).collect());
-        view.seals = Arc::new(manifest.seals);
-        view.totals = Arc::new(manifest.totals);
-    });
+        view.seals = Arc::new(manifest.seals.clone());
+        view.totals = Arc::new(manifest.totals.clone());
+    })?;
+    fail::point("seal.after_manifest")?;
     engine.counters.seals.add(events, began);
     Ok(())
 }
@@ -99,6 +103,8 @@ pub(super) fn run_merges(engine: &Arc<Engine>, buried: &Receiver<u32>) {
 }
 
 fn merge_if_due(engine: &Engine, buried: &Receiver<u32>) -> Result<()> {
+    // Whoever rewrites segments has them for itself; this is asked again soon.
+    let Some(_rewriting) = engine.rewriting.try_lock() else { return Ok(()) };
     let behind = engine.views.load().segments.len() >= SEGMENTS_BEHIND_MAX;
     let due = {
         let mut work = engine.work.lock();
@@ -165,24 +171,25 @@ fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
     };
     fail::point("merge.before_manifest")?;
     let merged_away: Vec<u32> = inputs.iter().map(|segment| segment.meta.number).collect();
-    engine.write_manifest(batch, |manifest, batch| {
+    let merged = Arc::new(Segment::new(meta.clone(), homes, engine.graveyard.clone()));
+    let change = |manifest: &mut Manifest, batch: &mut Batch| {
         let at = manifest.segments.iter().position(|segment| segment.number == merged_away[0]);
-        let at = at.expect("only this thread takes segments out of the manifest");
-        manifest.segments.splice(at..at + merged_away.len(), [meta.clone()]);
+        let at = at.expect("nobody else takes segments out of the manifest meanwhile");
+        manifest.segments.splice(at..at + merged_away.len(), [meta]);
         manifest.garbage.extend(&merged_away);
         for &segment in &merged_away {
             batch.delete(&engine.lookup.store, Family::Meta, &crate::segment::homes_key(segment));
         }
-    })?;
-    fail::point("merge.after_manifest")?;
-    let merged = Arc::new(Segment::new(meta, homes, engine.graveyard.clone()));
-    engine.views.update(|view| {
+        Ok(())
+    };
+    engine.write_manifest(batch, change, |view, _| {
         let at = view.segments.iter().position(|segment| segment.meta.number == merged_away[0]);
-        let at = at.expect("only this thread takes segments out of the view");
+        let at = at.expect("nobody else takes segments out of the view meanwhile");
         let mut segments = view.segments.to_vec();
         segments.splice(at..at + merged_away.len(), [merged]);
         view.segments = Arc::new(segments);
-    });
+    })?;
+    fail::point("merge.after_manifest")?;
     inputs.iter().for_each(|segment| segment.retire());
     engine.counters.merges.add(rows, began);
     Ok(())
@@ -197,8 +204,11 @@ fn bury(engine: &Engine, segment: u32) -> Result<()> {
     fail::point("bury.after_rows")?;
     drop_number(&engine.lookup.store, Family::Index, segment)?;
     fail::point("bury.before_manifest")?;
-    engine.write_manifest(Batch::default(), |manifest, _| manifest.garbage.retain(|&other| other != segment))?;
-    Ok(())
+    let change = |manifest: &mut Manifest, _: &mut Batch| {
+        manifest.garbage.retain(|&other| other != segment);
+        Ok(())
+    };
+    engine.write_manifest(Batch::default(), change, |_, _| {})
 }
 
 /// Drops all keys of a family that begin with a segment or seal number.

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fail;
 use crate::ingest::batch::{Answer, Receipt};
 use crate::ingest::engine::{Engine, Request};
+use crate::ingest::erased::Erased;
 use crate::ingest::home::{Homes, Placed};
 use crate::ingest::prepare::{KnownEvent, Prepared, Work};
 use crate::model::{Entity, Event, Interval, LinkChange, Outcome, Record, Rejection, Timestamp};
@@ -100,12 +101,14 @@ pub(super) struct Numbers {
     pub(super) names: NameWriter,
     /// Link statements stored.
     pub(super) links: u64,
+    /// Who is not to come back.
+    pub(super) erased: Erased,
 }
 
-pub(super) struct Committer {
-    engine: Arc<Engine>,
-    numbers: Numbers,
-    homes: Homes,
+pub(crate) struct Committer {
+    pub(super) engine: Arc<Engine>,
+    pub(super) numbers: Numbers,
+    pub(super) homes: Homes,
     dedupe: Dedupe,
     to_seal: Sender<Arc<Active>>,
 }
@@ -153,6 +156,7 @@ impl Committer {
                         self.refresh();
                         let _ = reply.send(());
                     }
+                    Request::Run(act) => act(self),
                 }
             }
             if !group.is_empty() {
@@ -271,10 +275,16 @@ impl Committer {
         for (record, work) in prepared.records.iter().zip(prepared.work.iter_mut()) {
             let outcome = match (record, work) {
                 (_, Work::Rejected(rejection)) => Outcome::Rejected(rejection.clone()),
-                (Record::Link(change), _) => self.stage_link(change, group)?,
+                (Record::Link(change), _) => match self.numbers.erased.refuses_link(change) {
+                    Some(rejection) => Outcome::Rejected(rejection),
+                    None => self.stage_link(change, group)?,
+                },
                 (Record::Event(event), _) => {
                     let candidate = candidates.next().expect("each event that was not refused is a candidate");
-                    self.stage_event(event, candidate, &bytes, group)?
+                    match self.numbers.erased.refuses_event(event) {
+                        Some(rejection) => Outcome::Rejected(rejection),
+                        None => self.stage_event(event, candidate, &bytes, group)?,
+                    }
                 }
             };
             let into = group.staged.len() - 1;
@@ -631,6 +641,20 @@ impl Committer {
         Ok(Outcome::Inserted)
     }
 
+    /// Puts a commit without records.
+    pub(super) fn put_empty_commit(&self, active: &Active, commit: u64, wall: i64, batch: &mut StoreBatch) {
+        let row = LogRow {
+            wall,
+            events: 0,
+            packed: Vec::new(),
+            lengths: Vec::new(),
+            homes: Vec::new(),
+            several_homes: false,
+        };
+        let key = key::log(active.number(), commit);
+        batch.put(&self.engine.lookup.store, Family::Log, &key, &record::encode(&row));
+    }
+
     fn freeze_if_full(&mut self) {
         let view = self.engine.views.load();
         let (active, _) = view.actives.last().expect("a view has an active segment");
@@ -689,7 +713,7 @@ fn unpack(row: &[u8], tables: &crate::dictionary::TermTables) -> Result<RawEvent
 }
 
 /// Where events with the subjects of `event` may lie.
-fn homes_of_subjects(event: &RawEvent, links: &LinkView<'_>) -> Result<Vec<u32>> {
+pub(super) fn homes_of_subjects(event: &RawEvent, links: &LinkView<'_>) -> Result<Vec<u32>> {
     let mut homes = event.subjects.to_vec();
     let mut subjects = event.subjects.to_vec();
     subjects.sort_unstable();

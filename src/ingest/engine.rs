@@ -19,6 +19,7 @@ use crate::index::PageCache;
 use crate::ingest::background;
 use crate::ingest::batch::Answer;
 use crate::ingest::commit::{Committer, Numbers};
+use crate::ingest::erased::Erased;
 use crate::ingest::health::Health;
 use crate::ingest::metrics::{CacheMetrics, Counters, Metrics};
 use crate::ingest::prepare::Prepared;
@@ -64,7 +65,12 @@ pub(crate) enum Request {
     Refresh {
         reply: Sender<()>,
     },
+    /// Do something while no commit is under way.
+    Run(Act),
 }
+
+/// What the commit thread does for another.
+pub(crate) type Act = Box<dyn FnOnce(&mut Committer) + Send>;
 
 /// Work that waits or runs behind the commits.
 #[derive(Default)]
@@ -98,6 +104,10 @@ pub(crate) struct Engine {
     pub(crate) work: Mutex<Work>,
     pub(crate) work_changed: Condvar,
     pub(crate) graveyard: Sender<u32>,
+    /// Held by whoever takes segments out of the manifest, from reading the list to publishing another.
+    pub(crate) rewriting: Mutex<()>,
+    /// Seals that are listed no more and whose rows are still there; the next open drops them, too.
+    pub(crate) seals_to_drop: Mutex<Vec<u32>>,
     pub(crate) counters: Counters,
     poison: OnceLock<Arc<Error>>,
 }
@@ -127,6 +137,7 @@ impl Engine {
         let merged_away = manifest.garbage.clone();
         let dropped = drop_unlisted(&store, &mut manifest)?;
         fail::point("open.after_drop")?;
+        let erased = Erased::open(&store)?;
         let terms = TermWriter::open(&store, TermLimits::default())?;
         let snapshot = Arc::new(StoreSnapshot::new(store.clone()));
         let counts = load_counts(&snapshot)?;
@@ -166,6 +177,7 @@ impl Engine {
             segments: Arc::new(segments),
             seals: Arc::new(manifest.seals.clone()),
             totals: Arc::new(manifest.totals.clone()),
+            erased: Arc::new(erased.numbers()),
             actives: actives.iter().map(|active| (active.clone(), active.entry_count())).collect(),
         };
         let frozen: Vec<Arc<Active>> = actives[..actives.len() - 1].to_vec();
@@ -199,10 +211,12 @@ impl Engine {
             work_changed: Condvar::new(),
             graveyard,
             counters: Counters::default(),
+            rewriting: Mutex::new(()),
+            seals_to_drop: Mutex::default(),
             poison: OnceLock::new(),
             settings,
         });
-        let threads = start(&engine, Numbers { terms, names, links: counts.links }, frozen, buried)?;
+        let threads = start(&engine, Numbers { terms, names, links: counts.links, erased }, frozen, buried)?;
         Ok((engine, threads))
     }
 
@@ -271,28 +285,43 @@ impl Engine {
         cause
     }
 
-    /// Puts the manifest into `batch`, changed by `change`, and writes it durably, unless another thread's
-    /// write failed meanwhile.
+    /// Puts the manifest into `batch`, changed by `change`, writes it durably, and shows it by `show`; not if
+    /// another thread's write failed meanwhile. Nobody changes the manifest in between.
     pub(crate) fn write_manifest(
         &self,
         mut batch: StoreBatch,
-        change: impl FnOnce(&mut Manifest, &mut StoreBatch),
-    ) -> Result<Manifest> {
+        change: impl FnOnce(&mut Manifest, &mut StoreBatch) -> Result<()>,
+        show: impl FnOnce(&mut View, &Manifest),
+    ) -> Result<()> {
         self.check_writable()?;
         let mut manifest = self.manifest.lock();
         let mut next = manifest.clone();
-        change(&mut next, &mut batch);
+        change(&mut next, &mut batch)?;
         next.next_segment = self.next_segment.load(Ordering::Relaxed);
         put_manifest(&self.lookup.store, &mut batch, &next);
         self.lookup.store.write(batch, true)?;
-        *manifest = next.clone();
-        Ok(next)
+        *manifest = next;
+        self.views.update(|view| show(view, &manifest));
+        Ok(())
     }
 
     /// Frees the space of log rows that were trimmed.
     pub(crate) fn reclaim_log(&self) -> Result<()> {
         let first = self.views.load().actives.first().map_or(0, |(active, _)| active.number());
         self.lookup.store.reclaim(Family::Log, &key::log(0, 0), &key::log(first, 0))
+    }
+
+    /// Drops the rows of seals that are listed no more, unless some reader may still look for them. The view must
+    /// be newer than their going.
+    pub(crate) fn drop_seals(&self) -> Result<()> {
+        let mut seals = self.seals_to_drop.lock();
+        // A reader holds the storage snapshot of its view; the current view has one of its own.
+        if !seals.is_empty() && self.lookup.store.snapshots_held()? <= 1 {
+            for seal in seals.drain(..) {
+                background::drop_number(&self.lookup.store, Family::Dedupe, seal)?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until nothing is left to seal or to merge.

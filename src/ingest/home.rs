@@ -134,6 +134,12 @@ impl Homes {
         self.young.insert(subject, home);
     }
 
+    /// Forgets the subjects whose home is `home`.
+    pub(super) fn forget_home(&mut self, home: u32) {
+        self.young.retain(|_, known| known.home != home);
+        self.old.retain(|_, known| known.home != home);
+    }
+
     /// Forgets a subject whose links change.
     pub(super) fn forget(&mut self, subject: u32) {
         self.young.remove(&subject);

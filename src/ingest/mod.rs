@@ -9,12 +9,16 @@ mod background;
 mod batch;
 mod commit;
 mod engine;
+mod erase;
+mod erased;
 mod gate;
 mod health;
 mod home;
 mod metrics;
 mod prepare;
 mod recovery;
+mod retain;
+mod trim;
 
 pub use batch::{Batch, Pending, Receipt};
 pub use health::{Health, HealthState};
@@ -22,4 +26,10 @@ pub use metrics::{CacheMetrics, Metrics};
 pub use recovery::Recovery;
 
 pub(crate) use engine::{Engine, Request, Settings, Threads};
+pub use erase::ErasureReceipt;
+#[cfg(test)]
+pub(crate) use erase::{Stop, erase_in_part};
+pub(crate) use erase::{erase, erase_pending};
 pub(crate) use prepare::prepare;
+pub(crate) use retain::retain;
+pub use retain::{Retained, Retention};

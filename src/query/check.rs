@@ -78,8 +78,15 @@ impl Check<'_> {
                     add(report, format!("entity {expected} has no name, {number} comes next"));
                 }
                 expected = number.wrapping_add(1);
-                entities += 1;
                 match crate::dictionary::parse_name(value) {
+                    // The number of somebody who was erased.
+                    Ok((_, id)) if id.is_empty() => {
+                        if !snapshot.view.erased.contains(number) {
+                            add(report, format!("entity {number} has no name, and no erasure tells why"));
+                        }
+                        entry = cursor.advance()?;
+                        continue;
+                    }
                     Ok((kind, id)) => {
                         key::name(kind, &id, &mut name);
                         let back = snapshot.view.snapshot.get(Family::Names, &name)?;
@@ -89,6 +96,7 @@ impl Check<'_> {
                     }
                     Err(error) => add(report, format!("name of entity {number}: {error}")),
                 }
+                entities += 1;
                 entry = cursor.advance()?;
             }
             Ok(())
@@ -262,7 +270,7 @@ impl Check<'_> {
     }
 
     fn event(&self, segment: &Segment, home: u32, event: &RawEvent, resolver: &Resolver<'_>) -> Result<()> {
-        resolver.event(event)?;
+        self.named(event, resolver)?;
         let meta = &segment.meta;
         if event.time < meta.first || event.until() > meta.until {
             return Err(Error::corrupt("time outside its segment"));
@@ -271,6 +279,15 @@ impl Check<'_> {
             return Err(Error::corrupt("commit outside its segment"));
         }
         self.placed(home, event)
+    }
+
+    /// An event must decode, and name nobody who was erased.
+    fn named(&self, event: &RawEvent, resolver: &Resolver<'_>) -> Result<()> {
+        let event = resolver.event(event)?;
+        match event.subjects.iter().chain(&event.context).any(|entity| entity.id.is_empty()) {
+            true => Err(Error::corrupt("somebody is named who was erased")),
+            false => Ok(()),
+        }
     }
 
     /// A home must be a subject, or a place where events of a subject are known to lie.
@@ -299,7 +316,7 @@ impl Check<'_> {
             active.read_all(*bound, resolver.tables(), &mut events)?;
             self.report.rows += events.len() as u64;
             for (home, event) in &events {
-                let outcome = resolver.event(event).and_then(|_| self.placed(*home, event));
+                let outcome = self.named(event, &resolver).and_then(|()| self.placed(*home, event));
                 if let Err(error) = outcome {
                     self.problem(format!("unsealed event of home {home}: {error}"));
                 }

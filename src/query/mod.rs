@@ -14,6 +14,7 @@ mod lookup;
 mod order;
 mod snapshot;
 mod stream;
+mod traces;
 mod why;
 
 pub use answer::{AttributeStats, CheckReport, EntityInfo, Indexed, Links, SourceStats, Stats};
@@ -27,4 +28,6 @@ pub(crate) use cohort::{put_cohort, remove_cohort, unknown_cohort};
 pub use item::{Cursor, StreamItem};
 pub use snapshot::{Customers, Snapshot};
 pub use stream::{Stream, StreamQuery};
+pub use traces::Traces;
+pub(crate) use traces::traces;
 pub use why::{Path, Why, WhyNot};

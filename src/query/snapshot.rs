@@ -182,7 +182,11 @@ impl Snapshot {
     pub(super) fn customer_number(&self, id: &str) -> Result<Option<u32>> {
         let kind = self.lookup.terms.read().number_of(&self.lookup.customer_type);
         match kind {
-            Some(kind) => self.lookup.names.number(kind, id, &self.view.snapshot),
+            Some(kind) => {
+                // What is remembered may be of before an erasure.
+                let number = self.lookup.names.number(kind, id, &self.view.snapshot)?;
+                Ok(number.filter(|number| !self.view.erased.contains(*number)))
+            }
             None => Ok(None),
         }
     }
@@ -322,7 +326,10 @@ impl Customers {
                     next = Some(number);
                     break;
                 }
-                page.push(parse_name(value)?.1);
+                let (_, id) = parse_name(value)?;
+                if !id.is_empty() {
+                    page.push(id);
+                }
                 entry = cursor.advance()?;
             }
             Ok((page, next))

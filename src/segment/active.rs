@@ -398,7 +398,7 @@ impl Inner {
 }
 
 /// Counts an event in.
-fn count(totals: &mut Totals, event: Counted, commit: u64) {
+pub(crate) fn count(totals: &mut Totals, event: Counted, commit: u64) {
     if totals.events == 0 {
         totals.first = event.time;
         totals.last = event.time;

@@ -104,14 +104,14 @@ pub(crate) fn merge(
 }
 
 /// One input, walked home by home.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     segment: &'a Segment,
     cursor: Cursor<'a>,
-    home: Option<u32>,
+    pub(super) home: Option<u32>,
 }
 
 impl<'a> Source<'a> {
-    fn open(store: &'a Store, segment: &'a Segment) -> Result<Source<'a>> {
+    pub(super) fn open(store: &'a Store, segment: &'a Segment) -> Result<Source<'a>> {
         let mut cursor = store.cursor(Family::Rows, true);
         cursor.seek(&key::row(segment.meta.number, 0))?;
         let mut source = Source { segment, cursor, home: None };
@@ -135,7 +135,13 @@ impl<'a> Source<'a> {
     }
 
     /// Appends the events of the current home and goes to the next.
-    fn take(&mut self, store: &Store, terms: &Terms, scratch: &mut Scratch, events: &mut Vec<RawEvent>) -> Result<()> {
+    pub(super) fn take(
+        &mut self,
+        store: &Store,
+        terms: &Terms,
+        scratch: &mut Scratch,
+        events: &mut Vec<RawEvent>,
+    ) -> Result<()> {
         let Some(home) = self.home else { return Ok(()) };
         if let Some((_, value)) = self.cursor.entry()? {
             let tables = terms.read();

@@ -12,15 +12,17 @@ mod active;
 mod dedupe;
 mod manifest;
 mod merge;
+mod rewrite;
 mod rows;
 mod seal;
 mod sealed;
 mod view;
 
-pub(crate) use active::{Active, Appended, Counted, add_totals};
+pub(crate) use active::{Active, Appended, Counted, add_totals, count};
 pub(crate) use dedupe::{Dedupe, Known, Match, identity, indexed_homes, visit_instant};
 pub(crate) use manifest::{load_counts, load_header, load_manifest, put_counts, put_header, put_manifest};
 pub(crate) use merge::{merge, pick as pick_merge};
+pub(crate) use rewrite::{Rewritten, Verdict, adjust_totals, doubts_lasts, fingerprint, rewrite, walk};
 pub(crate) use seal::seal;
 pub(crate) use sealed::{Reading, Segment, commit_wall, homes_key};
 pub(crate) use view::{Lookup, View, Views};

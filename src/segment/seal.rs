@@ -12,7 +12,7 @@ use crate::fail;
 use crate::segment::active::{Active, Inner};
 use crate::segment::rows::RowWriter;
 use crate::segment::sealed::{commits_key, put_homes};
-use crate::store::{Batch, Family, Store};
+use crate::store::{Batch, Family, Store, TableWriter};
 
 /// `dedupe` table of filters.
 pub(super) const FILTER: u8 = b'f';
@@ -117,14 +117,7 @@ fn write_dedupe(
     identities.sort_unstable();
     let part_bits = filter::part_bits(identities.len());
     let mut table = store.table_writer(Family::Dedupe, &format!("dedupe-{number}"))?;
-    let mut keys = Vec::new();
-    for of_part in identities.chunk_by(|a, b| filter::part_of(a.0, part_bits) == filter::part_of(b.0, part_bits)) {
-        keys.clear();
-        keys.extend(of_part.iter().map(|(identity, _)| *identity));
-        keys.dedup();
-        let part = filter::part_of(keys[0], part_bits);
-        table.put(&key::dedupe(number, FILTER, part), FilterPart::build(&keys).as_bytes())?;
-    }
+    put_filter(&mut table, number, &identities.iter().map(|(identity, _)| *identity).collect::<Vec<u64>>())?;
     let homes = homes_of_named(terms, inner, entries, &identities)?;
     for of_part in homes.chunk_by(|a, b| filter::part_of(a.0, part_bits) == filter::part_of(b.0, part_bits)) {
         let part = filter::part_of(of_part[0].0, part_bits);
@@ -133,6 +126,30 @@ fn write_dedupe(
     store.ingest(Family::Dedupe, table.finish()?)?;
     let totals = inner.totals();
     Ok(SealMeta { number, first: totals.first, last: totals.last, part_bits, has_index: !homes.is_empty() })
+}
+
+/// Puts the filter of a seal; `identities` ascend.
+fn put_filter(table: &mut TableWriter, seal: u32, identities: &[u64]) -> Result<()> {
+    let part_bits = filter::part_bits(identities.len());
+    let part = |identity: u64| filter::part_of(identity, part_bits);
+    for of_part in identities.chunk_by(|&a, &b| part(a) == part(b)) {
+        let mut keys = of_part.to_vec();
+        keys.dedup();
+        table.put(&key::dedupe(seal, FILTER, part(keys[0])), FilterPart::build(&keys).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Writes the filter of events that a rewriting of segment `number` gave another identity: (identity, time).
+pub(super) fn write_filter(store: &Store, number: u32, mut renamed: Vec<(u64, i64)>) -> Result<Option<SealMeta>> {
+    renamed.sort_unstable();
+    let times = || renamed.iter().map(|(_, time)| *time);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(None) };
+    let mut table = store.table_writer(Family::Dedupe, &format!("dedupe-{number}"))?;
+    put_filter(&mut table, number, &renamed.iter().map(|(identity, _)| *identity).collect::<Vec<u64>>())?;
+    store.ingest(Family::Dedupe, table.finish()?)?;
+    let part_bits = filter::part_bits(renamed.len());
+    Ok(Some(SealMeta { number, first, last, part_bits, has_index: false }))
 }
 
 /// (identity, home) of every event with an id of its own, sorted: an event that claims a known id

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use roaring::RoaringBitmap;
 
 use crate::codec::record::{SealMeta, Totals};
 use crate::dictionary::{NameReader, Terms};
@@ -39,6 +40,8 @@ pub(crate) struct View {
     pub(crate) seals: Arc<Vec<SealMeta>>,
     /// Counts over the sealed segments.
     pub(crate) totals: Arc<Totals>,
+    /// Numbers of entities that were erased.
+    pub(crate) erased: Arc<RoaringBitmap>,
     /// In the order of filling, each with the number of entries visible; the last takes commits.
     pub(crate) actives: Vec<(Arc<Active>, u32)>,
 }

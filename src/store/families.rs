@@ -68,11 +68,11 @@ const DEFINITIONS: [Definition; 9] = {
 
 impl Family {
     /// All families, in the order of their numbers.
-    pub(super) fn all() -> impl Iterator<Item = Family> {
+    pub(crate) fn all() -> impl Iterator<Item = Family> {
         DEFINITIONS.iter().map(|definition| definition.family)
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         DEFINITIONS[self as usize].name
     }
 

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    Cache, ColumnFamilyDescriptor, DBPinnableSlice, DBRecoveryMode, DBWithThreadMode, IngestExternalFileOptions,
-    LogLevel, Options, ReadOptions, SingleThreaded, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, DBPinnableSlice, DBRecoveryMode,
+    DBWithThreadMode, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SingleThreaded, WriteBatch,
+    WriteOptions,
 };
 
 use crate::error::{Error, ErrorKind, Result};
@@ -280,6 +281,35 @@ impl Store {
         fail::point("reclaim.before_compaction")?;
         self.rocks.compact_range_cf(self.handle(family), Some(from), Some(to));
         Ok(())
+    }
+
+    /// Writes `[from, to)` of a family again down to the bottom, so that nothing deleted there is left in any
+    /// file, as far as no snapshot sees it.
+    pub(crate) fn compact_to_the_bottom(&self, family: Family, from: &[u8], to: &[u8]) {
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.rocks.compact_range_cf_opt(self.handle(family), Some(from), Some(to), &options);
+    }
+
+    /// Snapshots that are held.
+    pub(crate) fn snapshots_held(&self) -> Result<u64> {
+        let held =
+            self.rocks.property_int_value("rocksdb.num-snapshots").map_err(|cause| failure(cause, "snapshots"))?;
+        Ok(held.unwrap_or(0))
+    }
+
+    /// The number of the last write. A snapshot taken from now on has at least this one.
+    pub(crate) fn latest_sequence(&self) -> u64 {
+        self.rocks.latest_sequence_number()
+    }
+
+    /// Whether some snapshot is held that does not see the write of this number.
+    pub(crate) fn is_seen_without(&self, sequence: u64) -> Result<bool> {
+        let oldest = self
+            .rocks
+            .property_int_value("rocksdb.oldest-snapshot-sequence")
+            .map_err(|cause| failure(cause, "snapshots"))?;
+        Ok(self.snapshots_held()? > 0 && oldest.unwrap_or(0) < sequence)
     }
 
     /// Waits until RocksDB has nothing to compact.

@@ -170,6 +170,22 @@ impl<'a> LinkView<'a> {
         })
     }
 
+    /// Hands the other end of every statement about one side of an entity to `seen` until it returns false,
+    /// whether it still holds or not.
+    pub(crate) fn others(&self, entity: u32, side: Side, seen: &mut dyn FnMut(u32) -> bool) -> Result<()> {
+        let prefix = LinkKey::prefix(entity, side);
+        self.snapshot.with_cursor(Family::Links, |cursor| {
+            let mut entry = cursor.seek(&prefix)?;
+            while let Some((key, _)) = entry.filter(|(key, _)| key.starts_with(&prefix)) {
+                if !seen(LinkKey::decode(key)?.other) {
+                    break;
+                }
+                entry = cursor.advance()?;
+            }
+            Ok(())
+        })
+    }
+
     /// Every statement about one side of an entity, with the commit that brought it.
     pub(crate) fn statements(&self, entity: u32, side: Side) -> Result<Vec<(Stated, u64)>> {
         let prefix = LinkKey::prefix(entity, side);

@@ -256,3 +256,30 @@ fn what_came_from_data_cannot_drive_a_terminal() {
         }
     }
 }
+
+#[test]
+fn retain_tells_first_and_erase_looks_afterwards() {
+    let (_place, store) = store();
+    let asked = ["retain", "--before", "2026-01-06T09:30:00Z", "--layer", "network"];
+    let row = |asked: &[&str]| rows(&store, asked).remove(0);
+    assert_eq!(row(&[&asked[..], &["--dry-run"]].concat())["events"], 2);
+    assert_eq!(row(&asked)["events"], 2);
+    assert_eq!(row(&asked)["events"], 0);
+    assert_eq!(row(&["retain", "--older-than", "36500d"])["events"], 0, "a century ago there was nothing");
+    for wrong in [&["retain"][..], &["retain", "--older-than", "-3d"], &["retain", "--before", "0", "--max-share", "2"]]
+    {
+        assert_eq!(run(&[wrong, &["--db", text(&store)]].concat()).status.code(), Some(2), "{wrong:?}");
+    }
+    let all = ["retain", "--before", "2027-01-01", "--db", text(&store)];
+    assert!(stderr(&run(&all)).contains("more than the share allowed"));
+
+    let receipt = row(&["erase", "customer:B"]);
+    assert_eq!((&receipt["ledger"], &receipt["events"], &receipt["links"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(customers(&store, &["who", "all"]), ["A", "D", "C"]);
+    assert_eq!(run(&["erase", "B", "--db", text(&store)]).status.code(), Some(3));
+    // The service and, now that B is gone, the OLT were nobody else's. Other texts have an `A` in them.
+    let output = run(&["erase", "A", "--verify", "--format", "ndjson", "--db", text(&store)]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it may be part of another text"));
+    assert_eq!(lines(std::str::from_utf8(&output.stdout).unwrap())[0]["entities"], 3);
+}

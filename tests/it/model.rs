@@ -128,6 +128,8 @@ pub(crate) struct Model {
     events: Vec<Stored>,
     statements: Vec<LinkChange>,
     entities: Vec<Entity>,
+    /// What was erased, when, and whether it may never be named again.
+    erased: Vec<(Entity, Timestamp, bool)>,
 }
 
 impl Model {
@@ -138,6 +140,9 @@ impl Model {
     pub(crate) fn apply(&mut self, record: &Record, commit: u64) -> Outcome {
         if let Some(reason) = broken_rule(record) {
             return Outcome::Rejected(Rejection::new(reason));
+        }
+        if self.names_erased(record) {
+            return Outcome::Rejected(Rejection::new("names somebody who was erased"));
         }
         match record {
             Record::Event(event) => {
@@ -165,6 +170,78 @@ impl Model {
             }
             _ => unreachable!("a record is an event or a statement about a link"),
         }
+    }
+
+    fn names_erased(&self, record: &Record) -> bool {
+        let (named, when): (Vec<&Entity>, Timestamp) = match record {
+            Record::Event(event) => (event.subjects.iter().chain(&event.context).collect(), event.time),
+            Record::Link(change) => {
+                let (from, _, to) = change.triple();
+                let when = match change {
+                    LinkChange::Add(link) => link.validity().from,
+                    LinkChange::Close { at, .. } => *at,
+                    LinkChange::Retract { valid_from, .. } => valid_from.unwrap_or(Timestamp::MIN),
+                    _ => unreachable!("a statement adds, closes or retracts"),
+                };
+                (vec![from, to], when)
+            }
+            _ => unreachable!("a record is an event or a statement about a link"),
+        };
+        self.erased.iter().any(|(entity, at, always)| named.contains(&entity) && (*always || when <= *at))
+    }
+
+    /// The customer, and what is reached from there over no other customer and that no statement of anybody
+    /// else ever led to.
+    pub(crate) fn belongings(&self, customer: &Entity) -> BTreeSet<Entity> {
+        let ends: Vec<(&Entity, &Entity)> =
+            self.statements.iter().map(|change| (change.triple().0, change.triple().2)).collect();
+        let mut own = BTreeSet::from([customer.clone()]);
+        for _ in 0..DEFAULT_HOPS {
+            let below = ends.iter().filter(|(from, to)| own.contains(*from) && to.kind != "customer");
+            let below: Vec<Entity> = below.map(|(_, to)| (*to).clone()).collect();
+            own.extend(below);
+        }
+        loop {
+            let foreign = |entity: &Entity| ends.iter().any(|(from, to)| *to == entity && !own.contains(*from));
+            let Some(shared) = own.iter().find(|entity| *entity != customer && foreign(entity)).cloned() else {
+                return own;
+            };
+            own.remove(&shared);
+        }
+    }
+
+    /// Takes a customer out of everything; events of others stay, without who was erased.
+    pub(crate) fn erase(&mut self, id: &Text, at: Timestamp) {
+        let customer = Entity::customer(id.clone());
+        let own = self.belongings(&customer);
+        let named = |event: &Event| event.subjects.iter().chain(&event.context).any(|entity| own.contains(entity));
+        let mut contents: Vec<EventName> =
+            self.events.iter().filter(|stored| !named(&stored.event)).map(|stored| stored.event.name()).collect();
+        self.events.retain_mut(|stored| {
+            if !named(&stored.event) {
+                return true;
+            }
+            let event = &mut stored.event;
+            let somebody = !event.subjects.is_empty();
+            event.subjects.retain(|entity| !own.contains(entity));
+            event.context.retain(|entity| !own.contains(entity));
+            let known = event.id.is_none() && contents.contains(&event.name());
+            contents.push(event.name());
+            !known && (!somebody || !event.subjects.is_empty())
+        });
+        self.statements.retain(|change| !own.contains(change.triple().0) && !own.contains(change.triple().2));
+        self.entities.retain(|entity| !own.contains(entity));
+        self.erased.extend(own.into_iter().map(|entity| {
+            let always = entity == customer;
+            (entity, at, always)
+        }));
+    }
+
+    /// Takes out the events before an instant that `fits` accepts, and tells how many.
+    pub(crate) fn retain(&mut self, before: Timestamp, fits: impl Fn(&Event) -> bool) -> u64 {
+        let there = self.events.len();
+        self.events.retain(|stored| stored.event.time >= before || !fits(&stored.event));
+        (there - self.events.len()) as u64
     }
 
     fn mention(&mut self, entity: &Entity) {

@@ -9,7 +9,7 @@ use std::thread;
 
 use ofone::{
     Batch, Cursor, Db, Entity, ErrorKind, Event, EventName, Interval, Link, LinkChange, Outcome, Path, Record,
-    Severity, Snapshot, StreamItem, StreamQuery, Text, Timestamp, Value, WhyNot, Window,
+    Retention, Severity, Snapshot, StreamItem, StreamQuery, Text, Timestamp, Value, WhyNot, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -67,12 +67,25 @@ pub(super) enum Op {
     Repeat(Vec<Index>),
     /// Commits an earlier event under its name with other content.
     Alter(Index, Alteration),
+    /// Erases the customer of this place among those known.
+    Erase(Index),
+    /// Removes events before an instant, all or those of one layer, source or kind.
+    Retain(Timestamp, Which),
     Flush,
     WaitUntilQuiet,
     Reopen,
     Compare,
     /// Takes a snapshot that is compared at the end, with what was known when it was taken.
     Remember,
+}
+
+/// Which events a retention means.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    All,
+    Layer(&'static str),
+    Source(&'static str),
+    Kind(&'static str),
 }
 
 #[derive(Clone, Debug)]
@@ -211,11 +224,21 @@ fn chain() -> Vec<Record> {
 pub(super) fn some_op() -> impl Strategy<Value = Op> {
     let alteration =
         prop_oneof![Just(Alteration::Kind), Just(Alteration::Value), some_entities(2).prop_map(Alteration::Subjects),];
+    let which = select(vec![
+        Which::All,
+        Which::All,
+        Which::Layer("network"),
+        Which::Source("ran"),
+        Which::Kind("alarm"),
+        Which::Kind("unknown"),
+    ]);
     prop_oneof![
         40 => vec(some_record(), 1..10).prop_map(Op::Commit),
         2 => Just(Op::Commit(chain())),
         4 => vec(any::<Index>(), 1..5).prop_map(Op::Repeat),
         4 => (any::<Index>(), alteration).prop_map(|(index, alteration)| Op::Alter(index, alteration)),
+        2 => any::<Index>().prop_map(Op::Erase),
+        2 => (instant(), which).prop_map(|(before, which)| Op::Retain(before, which)),
         6 => Just(Op::Flush),
         2 => Just(Op::WaitUntilQuiet),
         3 => Just(Op::Reopen),
@@ -625,6 +648,8 @@ impl Run {
                 Record::Event(event) => self.commit(vec![alteration.alter(event.clone()).into()]),
                 _ => Ok(()),
             },
+            Op::Erase(index) => self.erase(index),
+            Op::Retain(before, which) => self.retain(*before, *which),
             Op::Flush => Ok(self.db().flush()?),
             Op::WaitUntilQuiet => Ok(self.db().wait_until_quiet()?),
             Op::Reopen => self.reopen(),
@@ -655,6 +680,48 @@ impl Run {
         prop_assert_eq!(receipt.rejected(), count(&expected, "rejected"));
         self.history.extend(records);
         Ok(())
+    }
+
+    /// Snapshots hold an erasure back, so those taken before are compared and let go.
+    fn erase(&mut self, index: &Index) -> Verdict {
+        self.compare_remembered()?;
+        let customers = self.model.customers();
+        if customers.is_empty() {
+            return Ok(());
+        }
+        let id = index.get(&customers);
+        let own = self.model.belongings(&Entity::customer(id.clone()));
+        let receipt = self.db().erase(id.clone())?;
+        prop_assert!(!receipt.held_back);
+        prop_assert_eq!(receipt.entities, own.len() as u64);
+        let before = self.model.events().len() as u64;
+        self.model.erase(id, receipt.at);
+        prop_assert_eq!(receipt.events, before - self.model.events().len() as u64, "events that go with {}", id);
+        prop_assert_eq!(self.db().erase(id.clone()).err().map(|error| error.kind()), Some(ErrorKind::NotFound));
+        self.check()
+    }
+
+    fn retain(&mut self, before: Timestamp, which: Which) -> Verdict {
+        let asked = Retention::before(before).max_share(1.0);
+        let asked = match which {
+            Which::All => asked,
+            Which::Layer(layer) => asked.layer(layer),
+            Which::Source(source) => asked.source(source),
+            Which::Kind(kind) => asked.kind(kind),
+        };
+        let fits = |event: &Event| match which {
+            Which::All => true,
+            Which::Layer(layer) => event.layer.as_deref() == Some(layer),
+            Which::Source(source) => event.source == source,
+            Which::Kind(kind) => event.kind == kind,
+        };
+        let dry = self.db().retain(&asked.clone().dry_run(true))?;
+        prop_assert_eq!(dry.of, self.model.events().len() as u64);
+        let removed = self.db().retain(&asked)?;
+        // A merge may come in between, so segments and bytes may differ.
+        prop_assert_eq!((dry.events, dry.of), (removed.events, removed.of), "a dry run tells what a run does");
+        prop_assert_eq!(removed.events, self.model.retain(before, fits));
+        self.check()
     }
 
     /// Snapshots keep the store open, so those taken before are compared and let go.

@@ -11,7 +11,7 @@ use ofone::{Error, ErrorKind};
 pub(crate) const CODES: &str = "\
 Exit codes:
   0  done
-  1  failed, or `check` found a problem
+  1  failed, or `check` or `erase --verify` found something
   2  the command line is wrong
   3  the customer, entity, event, cohort, file or store is not there
   4  done, but some of the input was rejected or in conflict

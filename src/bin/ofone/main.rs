@@ -8,6 +8,7 @@ mod ask;
 mod check;
 mod cohorts;
 mod commit;
+mod erase;
 mod exit;
 mod fold;
 mod funnel;
@@ -18,6 +19,7 @@ mod lanes;
 mod links;
 mod output;
 mod progress;
+mod retain;
 mod rows;
 mod screen;
 mod stats;
@@ -60,6 +62,8 @@ enum Command {
     Cohorts(cohorts::Args),
     Stats(stats::Args),
     Check(check::Args),
+    Retain(retain::Args),
+    Erase(erase::Args),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +83,8 @@ fn main() -> ExitCode {
         Command::Cohorts(args) => cohorts::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Retain(args) => retain::run(&args),
+        Command::Erase(args) => erase::run(&args),
     };
     exit::report(done)
 }

@@ -158,13 +158,12 @@ impl Question {
     }
 
     /// Customers of whom all others are certainly not in the set.
-    pub(crate) fn candidates(&self) -> RoaringBitmap {
-        let mut all = RoaringBitmap::new();
-        all.insert_range(0..self.customers);
-        match self.root.superset() {
+    pub(crate) fn candidates(&self, snapshot: &Snapshot) -> Result<RoaringBitmap> {
+        let all = snapshot.all_customers()?;
+        Ok(match self.root.superset() {
             Some(some) => some & all,
             None => all,
-        }
+        })
     }
 
     /// Bytes held, about.

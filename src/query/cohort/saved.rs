@@ -2,7 +2,7 @@
 
 use roaring::RoaringBitmap;
 
-use crate::codec::record;
+use crate::codec::{key, record};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Text, Timestamp};
 use crate::query::cohort::set::Cohort;
@@ -25,28 +25,27 @@ pub struct SavedCohort {
     pub customers: u64,
 }
 
-/// First bytes of the `meta` keys of cohorts.
-const PREFIX: &[u8] = b"cohort/";
 /// Bytes of a name.
 const NAME_BYTES_MAX: usize = 256;
 
 fn key_of(name: &str) -> Vec<u8> {
-    [PREFIX, name.as_bytes()].concat()
+    [&key::COHORT[..], name.as_bytes()].concat()
 }
 
-/// Puts a cohort under a name, in place of the one that has it.
+/// Puts a cohort under a name, in place of the one that has it, without those `erased` since it was found.
 ///
 /// # Errors
 /// `Invalid` for a name that is empty or longer than 256 bytes.
-pub(crate) fn put(store: &Store, batch: &mut Batch, name: &str, cohort: &Cohort) -> Result<()> {
+pub(crate) fn put(store: &Store, batch: &mut Batch, name: &str, cohort: &Cohort, erased: &RoaringBitmap) -> Result<()> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         return Err(Error::invalid(format!(
             "the name of a cohort has 1 to {NAME_BYTES_MAX} bytes, not {}",
             name.len()
         )));
     }
-    let mut numbers = Vec::with_capacity(cohort.numbers().serialized_size());
-    cohort.numbers().serialize_into(&mut numbers).expect("memory takes any bitmap");
+    let members = cohort.numbers() - erased;
+    let mut numbers = Vec::with_capacity(members.serialized_size());
+    members.serialize_into(&mut numbers).expect("memory takes any bitmap");
     let record = record::SavedCohort {
         expr: cohort.expr().to_string(),
         commit: cohort.commit(),
@@ -65,19 +64,19 @@ pub(crate) fn remove(store: &Store, batch: &mut Batch, name: &str) {
 /// The cohort of a name, as of the snapshot.
 pub(crate) fn load(snapshot: &Snapshot, name: &str) -> Result<Option<(SavedCohort, RoaringBitmap)>> {
     let value = snapshot.view.snapshot.get(Family::Meta, &key_of(name))?;
-    value.map(|value| parse(name, &value)).transpose()
+    value.map(|value| parse(snapshot, name, &value)).transpose()
 }
 
 /// All cohorts, by name, as of the snapshot.
 pub(crate) fn all(snapshot: &Snapshot) -> Result<Vec<SavedCohort>> {
     snapshot.view.snapshot.with_cursor(Family::Meta, |cursor| {
         let mut found = Vec::new();
-        let mut entry = cursor.seek(PREFIX)?;
+        let mut entry = cursor.seek(key::COHORT)?;
         while let Some((key, value)) = entry {
-            let Some(name) = key.strip_prefix(PREFIX) else { break };
+            let Some(name) = key.strip_prefix(key::COHORT) else { break };
             let name = std::str::from_utf8(name)
                 .map_err(|cause| Error::corrupt("name of a cohort is not UTF-8").because(cause))?;
-            found.push(parse(name, value)?.0);
+            found.push(parse(snapshot, name, value)?.0);
             entry = cursor.advance()?;
         }
         Ok(found)
@@ -89,15 +88,17 @@ pub(crate) fn unknown(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("no cohort is saved as `{name}`"))
 }
 
-fn parse(name: &str, value: &[u8]) -> Result<(SavedCohort, RoaringBitmap)> {
+fn parse(snapshot: &Snapshot, name: &str, value: &[u8]) -> Result<(SavedCohort, RoaringBitmap)> {
     let place = || format!("cohort `{name}`");
     let record: record::SavedCohort = record::decode(value).map_err(|error| error.at(place()))?;
     let mut rest = &record.numbers[..];
-    let numbers = RoaringBitmap::deserialize_from(&mut rest)
+    let mut numbers = RoaringBitmap::deserialize_from(&mut rest)
         .map_err(|cause| Error::corrupt("not a set of customers").because(cause).at(place()))?;
     if !rest.is_empty() {
         return Err(Error::corrupt(format!("{} bytes behind a set of customers", rest.len())).at(place()));
     }
+    // It may have been saved while somebody of it was erased.
+    numbers -= &*snapshot.view.erased;
     let saved = SavedCohort {
         name: Text::from(name),
         expr: Text::from(record.expr),

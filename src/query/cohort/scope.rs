@@ -35,8 +35,7 @@ impl Scope {
     /// # Errors
     /// `Invalid` for a cohort of another store.
     pub(crate) fn customers(&self, snapshot: &Snapshot) -> Result<RoaringBitmap> {
-        let mut all = RoaringBitmap::new();
-        all.insert_range(0..snapshot.customer_count()?);
+        let all = snapshot.all_customers()?;
         match &self.cohort {
             Some(cohort) => {
                 cohort.check_store(snapshot)?;

@@ -162,6 +162,7 @@ impl Cohort {
         let later = if other.commit() > self.commit() { other } else { self };
         let mut explain = Explain::default();
         explain.plan(format!("{} and {} customers combined", self.len(), other.len()));
+        let numbers = numbers - &*later.snapshot.view.erased;
         Ok(Cohort::new(later.snapshot.clone(), expr, later.now, numbers, explain))
     }
 
@@ -261,7 +262,14 @@ pub(crate) fn names(snapshot: &Snapshot, numbers: &[u32]) -> Result<Vec<Text>> {
 }
 
 impl Snapshot {
-    /// How many customers the snapshot knows: theirs are the numbers from 0 up to this.
+    /// The customers that the snapshot knows.
+    pub(crate) fn all_customers(&self) -> Result<RoaringBitmap> {
+        let mut all = RoaringBitmap::new();
+        all.insert_range(0..self.customer_count()?);
+        Ok(all - &*self.view.erased)
+    }
+
+    /// One more than the highest number that a customer ever had: theirs are the numbers from 0 up to this.
     pub(crate) fn customer_count(&self) -> Result<u32> {
         self.view.snapshot.with_cursor(Family::Numbers, |cursor| {
             match cursor.seek_back(&key::number(FIRST_OTHER - 1))? {

@@ -89,7 +89,7 @@ impl WhoQuery {
         let mut gauge = budget.gauge();
         gauge.set(question.bytes())?;
         let mut sure = RoaringBitmap::new();
-        let candidates = question.candidates();
+        let candidates = question.candidates(&snapshot)?;
         gauge.add(candidates.serialized_size())?;
         watch.step("names, shapes and windows looked up", &mut explain);
         let candidates = if question.reads && !scan_only && max_hops == MAX_HOPS {

@@ -63,8 +63,9 @@ pub(crate) fn plan(snapshot: &Snapshot, question: &Question, effort: &Effort, ex
         planner.explain.plan(format!("{doubted} customers are read whatever the index says: their links changed"));
     }
     let bounds = planner.clause(&question.root)?;
-    let open = bounds.open();
-    Ok(Plan { sure: bounds.sure, open })
+    // What lies with an erased customer is doubted, and the customer is nobody.
+    let open = bounds.open() & &planner.all;
+    Ok(Plan { sure: bounds.sure & &planner.all, open })
 }
 
 /// Counts by span of time; `None` when reading everything is the way.
@@ -116,8 +117,7 @@ impl<'a> Planner<'a> {
         effort: &'a Effort,
         explain: &'a mut Explain,
     ) -> Result<Planner<'a>> {
-        let mut all = RoaringBitmap::new();
-        all.insert_range(0..question.customers);
+        let all = snapshot.all_customers()?;
         let mut slabs: Vec<u16> = snapshot.view.segments.iter().flat_map(|segment| segment.slabs()).collect();
         slabs.sort_unstable();
         slabs.dedup();

@@ -1,0 +1,148 @@
+//! Who was erased, and that they do not come back.
+
+use std::collections::HashMap;
+use std::hash::Hasher;
+
+use roaring::RoaringBitmap;
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::codec::key;
+use crate::codec::record::{self, Erasure};
+use crate::dictionary::random;
+use crate::error::{Error, Result};
+use crate::model::{Entity, Event, LinkChange, Rejection, Timestamp};
+use crate::store::{Batch, Family, Store};
+
+/// The reason for which late arrivals are refused. It names nobody.
+const REASON: &str = "names somebody who was erased, or what was theirs";
+
+/// What was erased under a name.
+#[derive(Clone, Copy)]
+struct Listed {
+    /// When, in nanoseconds since 1970 UTC.
+    at: i64,
+    /// Whether nothing of that name is taken at all: for customers, and until an erasure is published.
+    always: bool,
+}
+
+/// The ledger of erasures as the commit thread has it.
+pub(crate) struct Erased {
+    key: Option<(u64, u64)>,
+    listed: HashMap<[u8; 16], Listed>,
+    rows: Vec<Erasure>,
+}
+
+impl Erased {
+    pub(super) fn open(store: &Store) -> Result<Erased> {
+        let place = |error: Error| error.at("erasures");
+        let key = match store.get(Family::Meta, key::ERASURE_KEY)? {
+            Some(bytes) => Some(record::decode(&bytes).map_err(place)?),
+            None => None,
+        };
+        let mut erased = Erased { key, listed: HashMap::new(), rows: Vec::new() };
+        let mut cursor = store.cursor(Family::Meta, false);
+        let mut entry = cursor.seek(key::ERASURE)?;
+        while let Some((key, value)) = entry {
+            let Some(number) = key::parse_erasure(key).map_err(place)? else { break };
+            let row: Erasure = record::decode(value).map_err(place)?;
+            if number != erased.rows.len() as u64 + 1 || row.numbers.len() != row.hashes.len() || erased.key.is_none() {
+                return Err(place(Error::corrupt(format!("row {number} does not fit the others"))));
+            }
+            erased.list(&row, !row.done);
+            erased.rows.push(row);
+            entry = cursor.advance()?;
+        }
+        Ok(erased)
+    }
+
+    /// Numbers of everybody and everything that was erased.
+    pub(super) fn numbers(&self) -> RoaringBitmap {
+        self.rows.iter().flat_map(|row| row.numbers.iter().copied()).collect()
+    }
+
+    /// The erasures that were begun and not ended, with their numbers.
+    pub(super) fn pending(&self) -> Vec<(u64, Erasure)> {
+        let numbered = self.rows.iter().cloned().zip(1..);
+        numbered.filter(|(row, _)| !row.done).map(|(row, number)| (number, row)).collect()
+    }
+
+    /// Puts a new erasure into the ledger; from now on nothing that names one of `entities` is taken.
+    pub(super) fn begin(
+        &mut self,
+        at: Timestamp,
+        entities: &[(u32, Entity)],
+        store: &Store,
+        batch: &mut Batch,
+    ) -> (u64, Erasure) {
+        let key = *self.key.get_or_insert_with(|| {
+            let key = (random(), random());
+            batch.put(store, Family::Meta, key::ERASURE_KEY, &record::encode(&key));
+            key
+        });
+        let row = Erasure {
+            at: at.as_nanos(),
+            numbers: entities.iter().map(|(number, _)| *number).collect(),
+            hashes: entities.iter().map(|(_, entity)| hash(key, entity)).collect(),
+            done: false,
+        };
+        self.rows.push(row.clone());
+        let number = self.rows.len() as u64;
+        batch.put(store, Family::Meta, &key::erasure(number), &record::encode(&row));
+        self.list(&row, true);
+        (number, row)
+    }
+
+    /// From now on, what belonged to the customer of an erasure may be somebody else's.
+    pub(super) fn published(&mut self, number: u64) {
+        if let Some(row) = (number as usize).checked_sub(1).and_then(|at| self.rows.get(at)) {
+            self.list(&row.clone(), false);
+        }
+    }
+
+    /// Notes that an erasure is done.
+    pub(super) fn end(&mut self, number: u64, store: &Store, batch: &mut Batch) {
+        let Some(row) = (number as usize).checked_sub(1).and_then(|at| self.rows.get_mut(at)) else { return };
+        row.done = true;
+        batch.put(store, Family::Meta, &key::erasure(number), &record::encode(row));
+    }
+
+    /// `runs`: somebody still finds and removes what has these names.
+    fn list(&mut self, row: &Erasure, runs: bool) {
+        for (at, hash) in row.hashes.iter().enumerate() {
+            // The customer comes first.
+            self.listed.insert(*hash, Listed { at: row.at, always: at == 0 || runs });
+        }
+    }
+
+    pub(super) fn refuses_event(&self, event: &Event) -> Option<Rejection> {
+        self.refuses(event.subjects.iter().chain(&event.context), event.time)
+    }
+
+    pub(super) fn refuses_link(&self, change: &LinkChange) -> Option<Rejection> {
+        let when = match change {
+            LinkChange::Add(link) => link.validity().from,
+            LinkChange::Close { at, .. } => *at,
+            LinkChange::Retract { valid_from, .. } => valid_from.unwrap_or(Timestamp::MIN),
+        };
+        let (from, _, to) = change.triple();
+        self.refuses([from, to].into_iter(), when)
+    }
+
+    fn refuses<'a>(&self, mut entities: impl Iterator<Item = &'a Entity>, when: Timestamp) -> Option<Rejection> {
+        let key = self.key?;
+        let refused = entities.any(|entity| {
+            let listed = self.listed.get(&hash(key, entity));
+            listed.is_some_and(|listed| listed.always || when.as_nanos() <= listed.at)
+        });
+        refused.then(|| Rejection::new(REASON))
+    }
+}
+
+/// SipHash-2-4 of 128 bits over `type:id`; a type has no colon.
+fn hash(key: (u64, u64), entity: &Entity) -> [u8; 16] {
+    let mut hasher = SipHasher24::new_with_keys(key.0, key.1);
+    hasher.write(entity.kind.as_bytes());
+    hasher.write(b":");
+    hasher.write(entity.id.as_bytes());
+    hasher.finish128().as_bytes()
+}
