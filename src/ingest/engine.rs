@@ -329,8 +329,8 @@ impl Engine {
         {
             let mut work = self.work.lock();
             work.awaited += 1;
-            // There may be room by now.
-            work.merged &= !work.put_off;
+            // Readers may have let go of rows meanwhile, and there may be room by now.
+            work.merged = false;
         }
         let outcome = self.wait_for(|work| work.seals == 0 && work.merged && !work.merging);
         self.work.lock().awaited -= 1;
