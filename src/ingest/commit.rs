@@ -91,7 +91,7 @@ struct Group<'a> {
     relinked: Vec<u32>,
     /// Subjects placed by this group.
     placed: Placed,
-    /// Whether an event was stored before this group.
+    /// Whether an event may have been stored before this group.
     some_events: bool,
 }
 
@@ -211,7 +211,8 @@ impl Committer {
             statements: HashSet::new(),
             relinked: Vec::new(),
             placed: Placed::default(),
-            some_events: view.totals.events > 0 || view.actives.iter().any(|(active, _)| active.event_count() > 0),
+            // Those that were removed since have left their places.
+            some_events: view.actives.iter().any(|(active, _)| active.number() > 0 || active.event_count() > 0),
         };
         for (index, prepared) in prepared.iter_mut().enumerate() {
             let commit = view.commit + 1 + index as u64;

@@ -56,6 +56,27 @@ fn a_snapshot_of_before_a_merge_finds_by_name_what_retention_removed_after_it() 
     well(&db);
 }
 
+/// Where events of the service lay stays known when all of them are gone.
+#[test]
+fn links_said_after_everything_was_removed_are_noted_as_any() {
+    let place = scratch();
+    let db = open(place.path(), 8);
+    for (customer, name) in [("customer:A", "first"), ("customer:B", "second")] {
+        let mut batch = Batch::new();
+        batch.link(link(customer, "uses", "service:S"));
+        db.writer().commit(batch).unwrap();
+        let mut batch = Batch::new();
+        batch.event(event(1, name, "service:S"));
+        db.writer().commit(batch).unwrap();
+        well(&db);
+        if customer == "customer:A" {
+            db.flush().unwrap();
+            assert_eq!(db.retain(&Retention::before(at(9)).max_share(1.0)).unwrap().events, 1);
+        }
+    }
+    assert_eq!((stream(&db, "A").len(), stream(&db, "B").len()), (1, 1));
+}
+
 /// Two customers of one OLT, each with a line of their own, and a call between them.
 fn two() -> (tempfile::TempDir, Db) {
     let place = scratch();

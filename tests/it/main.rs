@@ -8,12 +8,13 @@
 //! `io_errors.rs` has its writes fail, both through `shim.rs`, `full_disk.rs` fills its disk, and
 //! `failpoints.rs` strikes at every named place (with the features of `make faults`); `index_plan.rs`
 //! holds the index against reading, over the world of `index_world.rs`; `damage.rs` flips bytes on disk,
-//! `damage_sweep.rs` does worse to every file; `erase.rs` erases and trims; `directory.rs` is about whose a store is and who has it
-//! open, `write_errors.rs` about full disks and other failed writes; `live.rs` reads while others write;
+//! `damage_sweep.rs` does worse to every file; `erase.rs` erases and trims; `directory.rs` is about whose
+//! a store is and who has it open, `write_errors.rs` about full disks and other failed writes; `live.rs`
+//! reads while others write;
 //! `observe.rs` is about numbers and spans; `api.rs` and `cohort.rs` tell the single promises by example,
 //! `cli.rs` and `cli_cohorts.rs` those of the command line; `tidy.rs` reads the source. To look harder or
-//! to repeat a run set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_ERASE_KILLS`,
-//! `OFONE_POWER_STATES`, `OFONE_POWER_SEED`, `OFONE_IO_FROM`, `OFONE_IO_TO`, `OFONE_FULL_CYCLES`,
+//! to repeat a run set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`,
+//! `OFONE_ERASE_KILLS`, `OFONE_POWER_STATES`, `OFONE_POWER_SEED`, `OFONE_IO_FROM`, `OFONE_IO_TO`, `OFONE_FULL_CYCLES`,
 //! `OFONE_FULL_SEED`, `OFONE_FAIL_PASSES`, `OFONE_DAMAGE_ROUNDS`, `OFONE_DAMAGE_FIRST`,
 //! `OFONE_DAMAGE_CASES` or `OFONE_LIVE_SECONDS`, and `OFONE_VECTORS` to say where the cases of others lie.
 
