@@ -422,6 +422,21 @@ impl Edges {
         self.sure_from == 0 && self.sure_to == self.ticks
     }
 
+    /// Whether an event of the block may lie in a tick that the window cuts, or in one of `split`.
+    pub(crate) fn any_open(&self, block: &Block<'_>, split: &[u16]) -> bool {
+        /// Ticks sought in one pass each.
+        const FEW: usize = 4;
+        if self.presence && block.has_lengths() || split.len() > FEW {
+            return !(self.whole() && split.is_empty());
+        }
+        let any = |from: u32, to: u32| {
+            from < to && block.ticks().fold(false, |any, tick| any | (u32::from(tick).wrapping_sub(from) < to - from))
+        };
+        any(self.from, self.sure_from)
+            || any(self.sure_to, self.to)
+            || split.iter().any(|&tick| any(tick.into(), u32::from(tick) + 1))
+    }
+
     /// Lowers what is `known` of the events of the block to what the window lets through.
     pub(crate) fn cut(&self, block: &Block<'_>, glance: &Glance, classes: &[u16], known: &mut [Known]) {
         if self.presence && block.has_lengths() {

@@ -120,7 +120,7 @@ impl Planner<'_> {
                         for block in blocks(page, index.calendar, asked.window, asked.looks) {
                             let (head, block, edges) = block?;
                             let cut = Cut::new(head.number, index.calendar, buckets.as_mut());
-                            if plain && edges.whole() && glance.clear && cut.split.is_empty() {
+                            if plain && glance.clear && !edges.any_open(&block, &cut.split) {
                                 continue;
                             }
                             look((&block, &cut), sieve.events(&block, &glance, &edges)?, &glance, plain, bits);
