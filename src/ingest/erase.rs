@@ -665,5 +665,6 @@ fn scrub(engine: &Engine, left: Left) -> Result<bool> {
             store.compact_to_the_bottom(family, &key::row(segment, 0), &key::chunk(segment, u32::MAX, u32::MAX));
         }
     }
+    store.wait_for_deletions(READERS_WAIT)?;
     Ok(free)
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rocksdb::{
     BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, DBPinnableSlice, DBRecoveryMode,
@@ -317,6 +318,18 @@ impl Store {
         let mut options = rocksdb::WaitForCompactOptions::default();
         options.set_flush(false);
         self.rocks.wait_for_compact(&options).map_err(|cause| failure(cause, "compaction"))
+    }
+
+    /// Waits until RocksDB rests, but no longer than `most`: files that it needs no more are deleted a moment after
+    /// it has said that a compaction is done, by the thread that did it.
+    pub(crate) fn wait_for_deletions(&self, most: Duration) -> Result<()> {
+        let mut options = rocksdb::WaitForCompactOptions::default();
+        options.set_flush(false);
+        options.set_timeout(u64::try_from(most.as_micros()).unwrap_or(u64::MAX));
+        match self.rocks.wait_for_compact(&options) {
+            Err(cause) if cause.kind() == rocksdb::ErrorKind::TimedOut => Ok(()),
+            outcome => outcome.map_err(|cause| failure(cause, "compaction")),
+        }
     }
 
     /// Writes all memtables out, so that the log on disk can go.
