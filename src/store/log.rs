@@ -16,6 +16,7 @@ const HEADER: u64 = 7;
 
 /// Parts of a record, by the numbers of RocksDB. Records about the log itself have others.
 const NOTHING: u8 = 0;
+const FULL: u8 = 1;
 const FIRST: u8 = 2;
 const MIDDLE: u8 = 3;
 const LAST: u8 = 4;
@@ -67,17 +68,62 @@ fn measure_file(path: &Path) -> Result<(u64, u64)> {
 
 /// The first place whose bytes do not agree with their checksum or length, in words.
 pub(super) fn find_damage(directory: &Path) -> io::Result<Option<String>> {
-    let mut block = vec![0; BLOCK as usize];
     for path in files(directory)? {
-        let file = File::open(&path)?;
-        let length = file.metadata()?.len();
-        for start in (0..length).step_by(BLOCK as usize) {
-            let block = &mut block[..BLOCK.min(length - start) as usize];
-            file.read_exact_at(block, start)?;
-            if let Some(at) = damage_in(block) {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                return Ok(Some(format!("{name}, byte {}", start + at)));
-            }
+        if let Some(at) = damage_in_file(&File::open(&path)?)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            return Ok(Some(format!("{name}, byte {at}")));
+        }
+    }
+    Ok(None)
+}
+
+/// How many bytes at the end of the log may be what is left of a write that was never synced, although
+/// its length is there: no record begins behind the damage, and there is no other. `None` when damage is
+/// elsewhere, or there is none.
+pub(super) fn damaged_end(directory: &Path) -> io::Result<Option<u64>> {
+    let mut files = files(directory)?;
+    let Some(newest) = files.pop() else { return Ok(None) };
+    for path in files {
+        if damage_in_file(&File::open(&path)?)?.is_some() {
+            return Ok(None);
+        }
+    }
+    let file = File::open(&newest)?;
+    let Some(damage) = damage_in_file(&file)? else { return Ok(None) };
+    let length = file.metadata()?.len();
+    let behind = |start, block: &[u8]| {
+        let from = (damage + 1).saturating_sub(start) as usize;
+        (from..block.len()).any(|at| begins_record(block, at)).then_some(())
+    };
+    if each_block(&file, damage - damage % BLOCK, behind)?.is_some() {
+        return Ok(None);
+    }
+    Ok(whole_bytes(&file, damage)?.ok().map(|whole| length - whole))
+}
+
+/// Whether a record begins at `at`, by its checksum.
+fn begins_record(block: &[u8], at: usize) -> bool {
+    let Some(header) = block.get(at..at + HEADER as usize) else { return false };
+    let end = at + HEADER as usize + usize::from(u16::from_le_bytes([header[4], header[5]]));
+    let stored = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+    [FULL, FIRST].contains(&header[6]) && block.get(at + 6..end).is_some_and(|bytes| masked_crc(bytes) == stored)
+}
+
+/// The first fragment of a file that is not what was written, a torn end aside.
+fn damage_in_file(file: &File) -> io::Result<Option<u64>> {
+    let mut amid = false;
+    each_block(file, 0, |start, block| damage_in(block, &mut amid).map(|at| start + at))
+}
+
+/// Shows each block from `start` on, until one gives something.
+fn each_block<T>(file: &File, start: u64, mut show: impl FnMut(u64, &[u8]) -> Option<T>) -> io::Result<Option<T>> {
+    let mut block = vec![0; BLOCK as usize];
+    let length = file.metadata()?.len();
+    for start in (start..length).step_by(BLOCK as usize) {
+        let block = &mut block[..BLOCK.min(length - start) as usize];
+        file.read_exact_at(block, start)?;
+        if let Some(found) = show(start, block) {
+            return Ok(Some(found));
         }
     }
     Ok(None)
@@ -157,20 +203,31 @@ fn whole_bytes(file: &File, length: u64) -> io::Result<Result<u64, u64>> {
     }
 }
 
-/// The first fragment of a block that is not what was written, a torn end aside.
-fn damage_in(block: &[u8]) -> Option<u64> {
+/// The first fragment of a block that is not what was written, or not where it was, a torn end aside.
+/// `amid` says whether the block begins amid a record, then whether it ends so.
+fn damage_in(block: &[u8], amid: &mut bool) -> Option<u64> {
     let length = block.len() as u64;
     let mut at = 0;
     while at + HEADER <= length {
         let header: [u8; HEADER as usize] = block[at as usize..(at + HEADER) as usize].try_into().ok()?;
         let Some(Fragment { part, end }) = fragment(header, at) else { return Some(at) };
-        if end > length || part == NOTHING && end == at + HEADER {
+        if part == NOTHING && end == at + HEADER {
+            *amid = false;
+            return None;
+        }
+        if end > length {
             return None;
         }
         let stored = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-        if stored != masked_crc(&block[at as usize + 6..end as usize]) {
+        let misplaced = match part {
+            FULL | FIRST => *amid,
+            MIDDLE | LAST => !*amid,
+            _ => false,
+        };
+        if misplaced || stored != masked_crc(&block[at as usize + 6..end as usize]) {
             return Some(at);
         }
+        *amid = part == FIRST || part == MIDDLE;
         at = end;
     }
     None
@@ -202,8 +259,6 @@ const CRC: [u32; 256] = {
 mod tests {
     use super::*;
     use tempfile::TempDir;
-
-    const FULL: u8 = 1;
 
     /// A log of records of these lengths, and where each ends.
     fn log(lengths: &[usize]) -> (Vec<u8>, Vec<usize>) {
@@ -287,7 +342,8 @@ mod tests {
         for at in (0..ends[4]).step_by(61) {
             bytes[at] ^= 0x10;
             let mut blocks = (0..).step_by(BLOCK as usize).zip(bytes.chunks(BLOCK as usize));
-            let found = blocks.find_map(|(start, block)| damage_in(block).map(|at| start + at));
+            let mut amid = false;
+            let found = blocks.find_map(|(start, block)| damage_in(block, &mut amid).map(|at| start + at));
             bytes[at] ^= 0x10;
             let filling = bytes[at..].iter().take_while(|byte| **byte == 0).count() >= 1 && found.is_none();
             let near = found.is_some_and(|found| (found as usize) <= at && at - (found as usize) < BLOCK as usize);
@@ -296,6 +352,39 @@ mod tests {
         bytes[ends[0] + 9] ^= 1;
         let place = written(&bytes);
         assert_eq!(find_damage(place.path()).unwrap(), Some(format!("000007.log, byte {}", ends[0])));
+    }
+
+    #[test]
+    fn only_damage_behind_which_no_record_begins_may_be_an_end_that_was_never_synced() {
+        let (bytes, ends) = log(&LENGTHS);
+        let end_of = |bytes: &[u8]| damaged_end(written(bytes).path()).unwrap();
+        assert_eq!(end_of(&bytes), None, "nothing is damaged");
+        // Any byte of a record before the last one: checksum, length, part, content.
+        for at in (0..ends[4]).step_by(1999).chain((0..9).map(|at| ends[1] + at)) {
+            let mut spoilt = bytes.clone();
+            spoilt[at] ^= 0x10;
+            assert_eq!(end_of(&spoilt), None, "byte {at}");
+        }
+        for (last, at) in [(5, ends[4]), (5, ends[4] + 6), (5, ends[4] + 200), (4, ends[3] + 3), (4, ends[3] + 70_000)]
+        {
+            let mut spoilt = bytes[..ends[last]].to_vec();
+            spoilt[at] ^= 0x10;
+            let torn = end_of(&spoilt).unwrap() as usize;
+            let whole = ends[last] - ends[last - 1];
+            assert!(torn == whole || torn + HEADER as usize > whole && torn < whole, "byte {at}: {torn} of {whole}");
+        }
+        // A page of the last record but one, and nothing else, is zeros.
+        let mut spoilt = bytes[..ends[4]].to_vec();
+        spoilt[ends[3] + 5000..ends[3] + 9096].fill(0);
+        assert!(end_of(&spoilt).is_some());
+        // And so is the page in which another of its fragments begins.
+        let mut spoilt = bytes[..ends[4]].to_vec();
+        let second = ends[3].next_multiple_of(BLOCK as usize);
+        spoilt[second..second + 4096].fill(0);
+        assert!(end_of(&spoilt).is_some());
+        let place = written(&spoilt);
+        fs::write(place.path().join("000008.log"), &bytes).unwrap();
+        assert_eq!(damaged_end(place.path()).unwrap(), None, "another file follows");
     }
 
     #[test]

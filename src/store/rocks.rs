@@ -83,17 +83,34 @@ impl Store {
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         options.set_log_level(LogLevel::Error);
-        if reserve.free()? < setup.reserve_bytes.saturating_add(2 * found.log.bytes) {
-            // Written out, the log takes its room twice for a moment, and a new one takes its room ahead.
-            let thrifty = options.get_options_from_string("avoid_flush_during_recovery=true;allow_fallocate=false");
-            options = thrifty.map_err(|cause| failure(cause, "open"))?;
-        }
-        let open = || {
+        let open = |options: &Options| {
             let families = Family::all();
             let families = families.map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(&cache)));
-            Rocks::open_cf_descriptors(&options, &database, families)
+            Rocks::open_cf_descriptors(options, &database, families)
         };
-        let (rocks, put_back) = open_whole(&database, &staging, open).map_err(|cause| {
+        let opened = if reserve.free()? < setup.reserve_bytes.saturating_add(2 * found.log.bytes) {
+            // Written out, the log takes its room twice for a moment, and a new one takes its room ahead.
+            let thrifty = options.get_options_from_string("avoid_flush_during_recovery=true;allow_fallocate=false");
+            let thrifty = thrifty.map_err(|cause| failure(cause, "open"))?;
+            open_whole(&database, &staging, || open(&thrifty))
+        } else {
+            open_whole(&database, &staging, || open(&options))
+        };
+        let opened = match opened {
+            Err(cause) if failure(cause.clone(), "open").kind() == ErrorKind::Corrupt => {
+                match log::damaged_end(&database)? {
+                    Some(torn) => {
+                        // Stops there. The log is written out, so that nothing is ever appended behind the damage.
+                        found.log.torn_bytes = torn;
+                        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+                        open_whole(&database, &staging, || open(&options))
+                    }
+                    None => Err(cause),
+                }
+            }
+            opened => opened,
+        };
+        let (rocks, put_back) = opened.map_err(|cause| {
             let error = failure(cause, "open");
             let damaged = error.kind() == ErrorKind::Corrupt;
             match damaged.then(|| log::find_damage(&database)) {

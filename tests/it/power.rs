@@ -18,6 +18,7 @@ use crate::support::{scratch, setting};
 const O_TRUNC: i64 = 0o1000;
 const O_CREAT: i64 = 0o100;
 const FALLOC_KEEP_SIZE: i64 = 1;
+const PAGE: usize = 4096;
 
 /// What an entry of a directory leads to.
 #[derive(Clone, Copy, PartialEq)]
@@ -83,7 +84,7 @@ impl File {
     /// What may be left, by chance.
     fn left(&self, chance: &mut Chance) -> Vec<u8> {
         let mut bytes = self.synced.clone();
-        match chance.below(6) {
+        match chance.below(7) {
             0 => {}
             1 => return self.whole(),
             2 | 3 => {
@@ -99,6 +100,21 @@ impl File {
             4 => {
                 // The length is there, the data are not.
                 bytes.resize(self.whole().len(), 0);
+            }
+            5 => {
+                // The length is there, and of the data any pages.
+                bytes.resize(self.whole().len(), 0);
+                for change in &self.pending {
+                    let Change::Write(at, data) = change else { continue };
+                    let mut from = 0;
+                    while from < data.len() {
+                        let to = data.len().min((at + from) / PAGE * PAGE + PAGE - at);
+                        if chance.below(2) == 0 {
+                            apply(&mut bytes, &Change::Write(at + from, data[from..to].to_vec()));
+                        }
+                        from = to;
+                    }
+                }
             }
             _ => {
                 // The last write is there, one before it is not.
@@ -396,7 +412,7 @@ fn cut_the_power(states: u64, seed: u64, synced: bool, more: &[(&str, &str)]) ->
     // Even lives sync each commit.
     let lives = if synced { [0, 2] } else { [1, 3] };
     let mut problems = Vec::new();
-    let (mut looked_at, mut last) = (0, None);
+    let (mut looked_at, mut refused, mut last) = (0u64, 0u64, None);
     let mut earlier = Oracle::default();
     earlier.unsynced = !synced;
     let mut place = scratch();
@@ -404,14 +420,19 @@ fn cut_the_power(states: u64, seed: u64, synced: bool, more: &[(&str, &str)]) ->
         let recording = record(place, library, generation, more);
         recording.cut(states / 2, seed + number as u64, &earlier, |left, oracle, name| {
             looked_at += 1;
-            // The next life recovers from the last of these cuts, and its power is cut meanwhile.
-            let twin = (looked_at == states / 2).then(|| copied(left.path()));
+            let twin = copied(left.path());
             let mut ordeal = Ordeal::at(left.path().join("store"), oracle);
             ordeal.expect_life(generation);
-            problems.extend(ordeal.problems(Scope::All).into_iter().map(|problem| format!("{name}: {problem}")));
-            if let Some(twin) = twin {
-                last = Some((twin, ordeal.oracle));
+            let found = ordeal.problems(Scope::All);
+            // Of several writes never synced a later one may be whole, and then the hole before it is damage.
+            let hole = |problem: &String| problem.contains("does not open: corrupt") && problem.contains(".log, byte");
+            if !synced && found.iter().any(hole) {
+                refused += 1;
+                return;
             }
+            problems.extend(found.into_iter().map(|problem| format!("{name}: {problem}")));
+            // The next life recovers from the last of these cuts, and its power is cut meanwhile.
+            last = Some((twin, ordeal.oracle));
         });
         if !problems.is_empty() {
             break;
@@ -419,6 +440,8 @@ fn cut_the_power(states: u64, seed: u64, synced: bool, more: &[(&str, &str)]) ->
         let Some(next) = last.take() else { break };
         (place, earlier) = next;
     }
+    eprintln!("{refused} of {looked_at} are refused for a hole before a whole record that was never synced");
+    assert!(refused * 4 <= looked_at, "holes are rare");
     Some((looked_at, problems))
 }
 
