@@ -500,8 +500,9 @@ fn publish(
         done.entities += 1;
     }
     if names.is_empty() {
-        // A crash came after these were deleted; which they were is not known any more.
-        for family in [Family::Names, Family::Numbers, Family::Links] {
+        // A crash or a reader came after these were deleted; which they were is not known any more. Old rows may
+        // lie in one file with others.
+        for family in [Family::Names, Family::Numbers, Family::Links, Family::Rows, Family::Index] {
             done.traces.push((family, Vec::new(), vec![0xff; 64]));
         }
     }
