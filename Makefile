@@ -11,7 +11,7 @@ CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=tr
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model faults soak-kill soak-power soak-io soak-damage real-data lint build-benches bench fuzz setup help
+.PHONY: demo test model faults soak-kill soak-power soak-io soak-damage fixture real-data lint build-benches bench fuzz setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
@@ -19,6 +19,7 @@ help:
 	@echo 'make model          thousands of random histories against the naive model (CASES=2000)'
 	@echo 'make faults         fail and die at every named place; planted bugs must be caught (PASSES=2)'
 	@echo 'make soak-kill, soak-power, soak-io, soak-damage  hours of kills, power cuts, failures, damage; figures are kept'
+	@echo 'make fixture        write the store kept for a new format number'
 	@echo 'make real-data DIR=..  only the questions asked of real logs'
 	@echo 'make lint           format, clippy and docs, warnings are errors'
 	@echo 'make bench          measure; make build-benches only compiles what measures'
@@ -62,6 +63,10 @@ PASSES ?= 2
 faults: setup
 	OFONE_FAIL_PASSES=$(PASSES) cargo test $(CHECKED) --features failpoints,planted-bugs --lib --test it -- \
 		failpoints:: planted --nocapture
+
+# A store of this format with its answers, for tests/it/fixture.rs. One that is there stays as it is.
+fixture: setup
+	OFONE_WRITE_FIXTURE=1 cargo test $(CHECKED) --test it -- --exact fixture::child_writes_the_fixture
 
 # The long runs, before a release. Each adds a line to $(FIGURES), and a later one goes on with other seeds.
 FIGURES ?= soak-figures.txt
