@@ -61,7 +61,7 @@ impl Place {
     }
 
     /// A file of these lines.
-    fn file(&self, name: &str, lines: &[&str]) -> PathBuf {
+    pub(super) fn file(&self, name: &str, lines: &[&str]) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, lines.join("\n")).expect("the file is written");
         path

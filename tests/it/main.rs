@@ -11,11 +11,11 @@
 //! whose a store is and who has it open, `write_errors.rs` about full disks and other failed writes; `live.rs`
 //! reads while others write; `fixture.rs` opens a store of an earlier build; `observe.rs` is about numbers and
 //! spans; `api.rs` and `cohort.rs` tell the single promises by example, `cli.rs` and `cli_cohorts.rs` those of the
-//! command line; `tidy.rs` reads the source. To look harder or to repeat a run set `OFONE_MODEL_CASES`,
-//! `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_ERASE_KILLS`, `OFONE_POWER_STATES`,
-//! `OFONE_POWER_SEED`, `OFONE_IO_FROM`, `OFONE_IO_TO`, `OFONE_FULL_CYCLES`, `OFONE_FULL_SEED`, `OFONE_FAIL_PASSES`,
-//! `OFONE_DAMAGE_ROUNDS`, `OFONE_DAMAGE_FIRST`, `OFONE_DAMAGE_CASES` or `OFONE_LIVE_SECONDS`, and `OFONE_VECTORS`
-//! to say where the cases of others lie.
+//! command line, `cli_escapes.rs` with hostile texts; `tidy.rs` reads the source. To look harder or to repeat a run
+//! set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_ERASE_KILLS`,
+//! `OFONE_POWER_STATES`, `OFONE_POWER_SEED`, `OFONE_IO_FROM`, `OFONE_IO_TO`, `OFONE_FULL_CYCLES`,
+//! `OFONE_FULL_SEED`, `OFONE_FAIL_PASSES`, `OFONE_DAMAGE_ROUNDS`, `OFONE_DAMAGE_FIRST`, `OFONE_DAMAGE_CASES` or
+//! `OFONE_LIVE_SECONDS`, and `OFONE_VECTORS` to say where the cases of others lie.
 
 mod support;
 
@@ -81,6 +81,9 @@ mod cli;
 
 #[cfg(feature = "cli")]
 mod cli_cohorts;
+
+#[cfg(feature = "cli")]
+mod cli_escapes;
 
 mod tidy;
 

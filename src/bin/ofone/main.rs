@@ -34,6 +34,7 @@ mod witness;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ofone::export::escape;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -68,7 +69,7 @@ enum Command {
 
 fn main() -> ExitCode {
     keep_to_ourselves();
-    let done = match Cli::parse().command {
+    let done = match parse().command {
         Command::Gen(args) => r#gen::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Stream(args) => stream::run(&args),
@@ -87,6 +88,18 @@ fn main() -> ExitCode {
         Command::Erase(args) => erase::run(&args),
     };
     exit::report(done)
+}
+
+/// The command line; if it is wrong the process ends here. clap shows what it was given as it is.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let steers = |word: std::ffi::OsString| word.to_str().is_none_or(|word| escape(word).to_string() != word);
+        if error.use_stderr() && std::env::args_os().any(steers) {
+            error.render().to_string().lines().for_each(|line| eprintln!("{}", escape(line)));
+            std::process::exit(error.exit_code());
+        }
+        error.exit()
+    })
 }
 
 /// Whatever this process writes is its user's alone, and if it dies it leaves no copy of its memory behind.
