@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use crossbeam::channel::bounded;
 
+use crate::backup::{Backup, BackupFolder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{
     Batch, Engine, ErasureReceipt, Health, Metrics, Pending, Receipt, Recovery, Request, Retained, Retention, Settings,
-    Threads, erase, erase_pending, prepare, retain,
+    Threads, adopt_ledger, erase, erase_pending, look, prepare, retain,
 };
 use crate::model::{Limits, Text};
 use crate::query::{CheckReport, Cohort, Snapshot, Traces, put_cohort, remove_cohort, unknown_cohort};
@@ -208,6 +209,36 @@ impl Db {
         Db::open(path, options.create(false))
     }
 
+    /// Makes a store out of a backup, as [`BackupFolder::restore`] does, and erases in it whoever was erased since
+    /// in the store at `live`, before it gets its name: their events, links and names go, and late arrivals are
+    /// refused. `live` is the store that the backup is of, or one restored from a later backup; it is only looked
+    /// at. Returns the backup and the number of erasures carried over.
+    ///
+    /// # Errors
+    /// As [`BackupFolder::restore`] and [`Db::look`]; `Invalid` when the ledger of `live` is not that of the
+    /// backup, continued. Nothing has the name `store` then.
+    ///
+    /// Cost: also the names of the store are read, and for each erasure what [`Db::erase`] costs.
+    pub fn restore_erased(
+        folder: &BackupFolder,
+        id: Option<u64>,
+        store: impl AsRef<Path>,
+        live: impl AsRef<Path>,
+    ) -> Result<(Backup, u64)> {
+        let options = Options::new().create(false).allow_open_permissions(folder.allows_open());
+        let mut erasures = 0;
+        let backup = folder.restore_and(id, store.as_ref(), |made| {
+            erasures = adopt_ledger(made, live.as_ref(), &options.settings)?;
+            if erasures > 0 {
+                // The first open erases; with the second, names go that RocksDB notes as bounds of its files.
+                Db::open(made, options.clone())?;
+                Db::open(made, options.clone())?;
+            }
+            Ok(())
+        })?;
+        Ok((backup, erasures))
+    }
+
     /// What the store did since it was opened, in numbers. Cheap: some loads, and RocksDB's lock for a moment.
     pub fn metrics(&self) -> Metrics {
         let waiting = self.inner.threads.requests.as_ref().map_or(0, |requests| requests.len() as u64);
@@ -225,6 +256,25 @@ impl Db {
     /// `Io` when the system does not tell how full the disk is.
     pub fn health(&self) -> Result<Health> {
         self.inner.engine.health()
+    }
+
+    /// Looks into the store at `path`, which any process may have open and go on writing: the store as of
+    /// one of its commits, for reading alone. Takes no lock and changes nothing in the directory. The look
+    /// is that of its moment for good; a newer one takes another call. The last commits may be seen before
+    /// the writer has acknowledged them, and under [`Durability::Os`] before they are on the disk.
+    ///
+    /// Of the options those about memory and permissions count.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no store; `Busy` when its files did not keep still for a moment in 30 s; and
+    /// as [`Db::open`], `Busy` by a writer excepted.
+    ///
+    /// Cost: that of an open: what is not sealed is replayed into memory. All files of the store are held
+    /// open, one descriptor each, so disk space of files deleted meanwhile is free only afterwards.
+    #[expect(clippy::needless_pass_by_value, reason = "as Db::open takes them")]
+    pub fn look(path: impl AsRef<Path>, options: Options) -> Result<Snapshot> {
+        let (lookup, view) = look(path.as_ref(), &options.settings)?;
+        Ok(Snapshot::new(lookup, view))
     }
 
     /// A writer; any number may write, from any thread.
@@ -335,6 +385,12 @@ impl Db {
         crate::query::traces(&self.inner.engine.lookup.store, text)
     }
 
+    /// Adds a backup of the store to `folder`, with every commit acknowledged so far, while writers go on. See
+    /// [`BackupFolder::add`] for errors and cost.
+    pub fn backup(&self, folder: &BackupFolder) -> Result<Backup> {
+        folder.add(self.inner.engine.lookup.store.path())
+    }
+
     /// The entity type that roots streams.
     pub fn customer_type(&self) -> &Text {
         &self.inner.engine.lookup.customer_type
@@ -349,7 +405,7 @@ impl Db {
     /// Cost: everything is read once, on this thread; in memory are the largest home of a segment, the
     /// index of 65,536 homes of it, a bounded part of the links, and what is not sealed yet.
     pub fn check(&self) -> Result<CheckReport> {
-        crate::query::check(&self.snapshot())
+        self.snapshot().check()
     }
 }
 
@@ -656,6 +712,12 @@ mod tests {
             let mut late = Batch::new();
             late.event(Event::new(Timestamp::from_secs(1), "ran", "call.made").subject(Entity::customer("C7")));
             assert_eq!(db.writer().commit(late.clone()).unwrap().rejected(), 1, "refused from the first step on");
+            let look = Db::look(place.path().join("store"), Options::new()).unwrap();
+            let whole = stop != Stop::Publication;
+            assert_eq!(look.entity(&Entity::customer("C7")).unwrap().is_some(), whole, "whole or not at all");
+            assert_eq!(look.stream("C7").run().unwrap().count() > 0, whole);
+            assert_eq!(look.check().unwrap().problems, Vec::<String>::new());
+            drop(look);
             drop(db);
             for _ in 0..2 {
                 let db = Db::open(place.path().join("store"), Options::new().durability(Durability::Os)).unwrap();

@@ -31,7 +31,7 @@
 //!
 //! * [`Db`] is an open store: [`Db::writer`], [`Db::snapshot`], [`Db::flush`], [`Db::check`],
 //!   [`Db::retain`], [`Db::erase`]. One
-//!   process opens a store; any number of threads use it.
+//!   process opens a store; any number of threads use it. [`Db::look`] reads beside it from others.
 //! * [`Writer`] commits [`Batch`]es of [`Event`]s and link statements ([`Link`], [`LinkChange`]); a
 //!   [`Receipt`] has one [`Outcome`] a record.
 //! * [`Snapshot`] is the store as of one commit, owned and cheap. [`Snapshot::stream`] asks for what a
@@ -42,12 +42,12 @@
 //!   [`Snapshot::timeline`], [`Snapshot::top`], [`Snapshot::top_customers`] and [`Snapshot::funnel`] count.
 //! * [`Db::health`] tells whether all is well, [`Db::metrics`] what was done, [`Db::recovery`] what opening
 //!   found; [`Db::reopen`] is the way back after a failed write.
+//! * [`backup`] copies stores while they are written, and restores them.
 //! * [`import`] turns NDJSON, CSV and foreign logs into records; [`export`] writes answers.
 //!
 //! # What it does not do
 //!
-//! No server and no network; no look from a second process while the store is open for writing; no
-//! backup yet.
+//! No server and no network.
 //!
 //! # Features
 //!
@@ -72,6 +72,7 @@ mod index;
 
 mod segment;
 
+pub mod backup;
 mod ingest;
 mod query;
 

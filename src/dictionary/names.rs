@@ -38,7 +38,7 @@ pub(crate) struct NameHasher {
 }
 
 impl NameHasher {
-    fn random() -> NameHasher {
+    pub(crate) fn random() -> NameHasher {
         NameHasher { key: (random(), random()) }
     }
 

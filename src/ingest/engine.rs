@@ -30,9 +30,9 @@ use crate::store::{Batch as StoreBatch, Family, Setup, Store, StoreSnapshot};
 use crate::topology::{DependentsCache, LinkCache};
 
 /// Memory of the cache of links.
-const LINK_CACHE_BYTES: usize = 64 << 20;
+pub(super) const LINK_CACHE_BYTES: usize = 64 << 20;
 /// Memory of the cache of who depends on what.
-const DEPENDENTS_CACHE_BYTES: usize = 64 << 20;
+pub(super) const DEPENDENTS_CACHE_BYTES: usize = 64 << 20;
 /// Requests that may wait for the commit thread.
 const REQUESTS_MAX: usize = 16;
 
@@ -49,6 +49,18 @@ pub(crate) struct Settings {
     pub(crate) index_cache_bytes: usize,
     pub(crate) reserve_bytes: u64,
     pub(crate) limits: Limits,
+}
+
+impl Settings {
+    /// What of them the storage is opened with.
+    pub(super) fn setup(&self) -> Setup {
+        Setup {
+            create: self.create,
+            allow_open: self.allow_open_permissions,
+            cache_bytes: self.block_cache_bytes,
+            reserve_bytes: self.reserve_bytes,
+        }
+    }
 }
 
 /// What the commit thread is asked for.
@@ -123,13 +135,7 @@ impl Engine {
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<(Arc<Engine>, Threads)> {
         let began = Instant::now();
         let _span = tracing::info_span!("open", create = settings.create).entered();
-        let setup = Setup {
-            create: settings.create,
-            allow_open: settings.allow_open_permissions,
-            cache_bytes: settings.block_cache_bytes,
-            reserve_bytes: settings.reserve_bytes,
-        };
-        let store = Arc::new(Store::open(path, setup)?);
+        let store = Arc::new(Store::open(path, settings.setup())?);
         fail::point("open.before_header")?;
         let header = open_header(&store, &settings)?;
         fail::point("open.after_header")?;

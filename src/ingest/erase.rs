@@ -177,7 +177,10 @@ pub(crate) fn erase_in_part(engine: &Arc<Engine>, requests: Requests<'_>, id: &T
             let numbers = row.numbers.iter().copied().collect();
             write_without(engine, requests, &numbers).map(|_| ())
         }
-        Stop::Publication => take_out(engine, requests, ledger, &row).map(|_| ()),
+        Stop::Publication => {
+            let mut receipt = ErasureReceipt { ledger, ..ErasureReceipt::default() };
+            take_out(engine, requests, &mut receipt, &row).map(|_| ())
+        }
     }
 }
 
@@ -189,8 +192,12 @@ fn finish(engine: &Arc<Engine>, requests: Requests<'_>, ledger: u64, row: &Erasu
     // Held until the old rows are gone: the thread that drops them would be busy with a merge otherwise.
     let _rewriting = engine.rewriting.lock();
     let _loan = engine.lookup.store.lend_reserve(engine.settings.reserve_bytes)?;
-    let (mut receipt, left) = take_out(engine, requests, ledger, row)?;
-    receipt.held_back = !scrub(engine, left)?;
+    let mut receipt = ErasureReceipt { ledger, at: Timestamp::from_nanos(row.at), ..ErasureReceipt::default() };
+    // An erasure of another store of the same history may mean nobody here.
+    if !row.numbers.is_empty() {
+        let left = take_out(engine, requests, &mut receipt, row)?;
+        receipt.held_back = !scrub(engine, left)?;
+    }
     if !receipt.held_back {
         on_commit_thread(requests, move |committer| {
             let mut batch = Batch::default();
@@ -212,14 +219,8 @@ fn seal_all(engine: &Engine, requests: Requests<'_>) -> Result<()> {
 }
 
 /// Takes the erased out of every answer, with `Engine::rewriting` held; tells what files may still have of them.
-fn take_out(
-    engine: &Arc<Engine>,
-    requests: Requests<'_>,
-    ledger: u64,
-    row: &Erasure,
-) -> Result<(ErasureReceipt, Left)> {
+fn take_out(engine: &Arc<Engine>, requests: Requests<'_>, receipt: &mut ErasureReceipt, row: &Erasure) -> Result<Left> {
     seal_all(engine, requests)?;
-    let mut receipt = ErasureReceipt { ledger, at: Timestamp::from_nanos(row.at), ..ErasureReceipt::default() };
     let numbers: Arc<HashSet<u32>> = Arc::new(row.numbers.iter().copied().collect());
     let (swaps, batch) = write_without(engine, requests, &numbers)?;
     let segments: Vec<u32> = swaps.iter().map(|swap| swap.old.meta.number).collect();
@@ -229,7 +230,7 @@ fn take_out(
         receipt.events_stripped += effect.added.events;
     }
     receipt.segments = swaps.len() as u64;
-    let order = row.numbers.clone();
+    let (order, ledger) = (row.numbers.clone(), receipt.ledger);
     let known = trim::count_ahead(engine, &swaps)?;
     let published = on_commit_thread(requests, move |committer| {
         let published = publish(committer, &order, &numbers, (swaps, known), batch);
@@ -240,7 +241,7 @@ fn take_out(
     receipt.entities = published.entities;
     receipt.links = published.links;
     receipt.cohorts = published.cohorts;
-    Ok((receipt, Left { segments, ranges: published.traces, sequence: published.sequence }))
+    Ok(Left { segments, ranges: published.traces, sequence: published.sequence })
 }
 
 /// What an event of others becomes.

@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::hash::Hasher;
+use std::path::Path;
 
 use roaring::RoaringBitmap;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::codec::key;
 use crate::codec::record::{self, Erasure};
-use crate::dictionary::random;
+use crate::dictionary::{TermLimits, TermWriter, parse_name, random};
 use crate::error::{Error, Result};
+use crate::ingest::engine::Settings;
 use crate::model::{Entity, Event, LinkChange, Rejection, Timestamp};
+use crate::segment::NOWHERE;
 use crate::store::{Batch, Family, Store};
 
 /// The reason for which late arrivals are refused. It names nobody.
@@ -57,13 +60,25 @@ impl Erased {
 
     /// Numbers of everybody and everything that was erased.
     pub(super) fn numbers(&self) -> RoaringBitmap {
-        self.rows.iter().flat_map(|row| row.numbers.iter().copied()).collect()
+        self.rows.iter().flat_map(given).collect()
+    }
+
+    /// Those of [`Erased::numbers`] who are gone from what the store shows: an erasure may be under way.
+    pub(super) fn shown(&self, store: &Store) -> Result<RoaringBitmap> {
+        let mut gone = RoaringBitmap::new();
+        for number in self.numbers() {
+            let value = store.get(Family::Numbers, &key::number(number))?;
+            if value.is_some_and(|value| parse_name(&value).is_ok_and(|(_, id)| id.is_empty())) {
+                gone.insert(number);
+            }
+        }
+        Ok(gone)
     }
 
     /// The erasures that were begun and not ended, with their numbers.
     pub(super) fn pending(&self) -> Vec<(u64, Erasure)> {
-        let numbered = self.rows.iter().cloned().zip(1..);
-        numbered.filter(|(row, _)| !row.done).map(|(row, number)| (number, row)).collect()
+        let pending = self.rows.iter().zip(1..).filter(|(row, _)| !row.done);
+        pending.map(|(row, number)| (number, Erasure { numbers: given(row).collect(), ..row.clone() })).collect()
     }
 
     /// Puts a new erasure into the ledger; from now on nothing that names one of `entities` is taken.
@@ -136,6 +151,52 @@ impl Erased {
         });
         refused.then(|| Rejection::new(REASON))
     }
+}
+
+/// The numbers of an erasure; what has none was never in this store.
+fn given(row: &Erasure) -> impl Iterator<Item = u32> + '_ {
+    row.numbers.iter().copied().filter(|&number| number != NOWHERE)
+}
+
+/// Writes into the ledger of the store at `path` the erasures that the store at `live` has and it lacks; opening
+/// it carries them out. Whom they mean is found by the hashes: numbers may be somebody else's here. Returns how
+/// many they are.
+///
+/// # Errors
+/// `Invalid` when the ledger at `live` does not continue this one.
+pub(crate) fn adopt_ledger(path: &Path, live: &Path, settings: &Settings) -> Result<u64> {
+    let live = Erased::open(&Store::look(live, settings.setup())?)?;
+    let store = Store::open(path, settings.setup())?;
+    let own = Erased::open(&store)?;
+    let same = |(one, other): (&Erasure, &Erasure)| one.at == other.at && one.hashes == other.hashes;
+    let continued = own.key.is_none() || own.key == live.key;
+    if live.rows.len() < own.rows.len() || !continued || !own.rows.iter().zip(&live.rows).all(same) {
+        return Err(Error::invalid("the erasures there are not those of the backup, continued"));
+    }
+    let (Some(key), later) = (live.key, &live.rows[own.rows.len()..]) else { return Ok(0) };
+    let mut numbers: HashMap<[u8; 16], u32> =
+        later.iter().flat_map(|row| row.hashes.iter().map(|hash| (*hash, NOWHERE))).collect();
+    let terms = TermWriter::open(&store, TermLimits::default())?.terms();
+    let tables = terms.read();
+    let mut cursor = store.cursor(Family::Numbers, true);
+    let mut entry = cursor.seek(&[])?;
+    while let Some((found, value)) = entry {
+        let (kind, id) = parse_name(value)?;
+        let named = hash(key, &Entity { kind: tables.word(kind)?.clone(), id });
+        if let Some(number) = numbers.get_mut(&named) {
+            *number = key::parse_number(found)?;
+        }
+        entry = cursor.advance()?;
+    }
+    let mut batch = Batch::default();
+    batch.put(&store, Family::Meta, key::ERASURE_KEY, &record::encode(&key));
+    for (row, number) in later.iter().zip(own.rows.len() as u64 + 1..) {
+        let numbers = row.hashes.iter().map(|hash| numbers.get(hash).copied().unwrap_or(NOWHERE)).collect();
+        let row = Erasure { numbers, done: false, ..row.clone() };
+        batch.put(&store, Family::Meta, &key::erasure(number), &record::encode(&row));
+    }
+    store.write(batch, true)?;
+    Ok(later.len() as u64)
 }
 
 /// SipHash-2-4 of 128 bits over `type:id`; a type has no colon.

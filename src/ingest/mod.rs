@@ -14,6 +14,7 @@ mod erased;
 mod gate;
 mod health;
 mod home;
+mod look;
 mod metrics;
 mod prepare;
 mod recovery;
@@ -30,6 +31,8 @@ pub use erase::ErasureReceipt;
 #[cfg(test)]
 pub(crate) use erase::{Stop, erase_in_part};
 pub(crate) use erase::{erase, erase_pending};
+pub(crate) use erased::adopt_ledger;
+pub(crate) use look::look;
 pub(crate) use prepare::prepare;
 pub(crate) use retain::retain;
 pub use retain::{Retained, Retention};

@@ -82,11 +82,7 @@ impl Recovery {
 
 pub(super) fn open_header(store: &Store, settings: &Settings) -> Result<Header> {
     match load_header(store)? {
-        Some(header) if header.format == FORMAT => Ok(header),
-        Some(header) => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("the store has format {}, this version reads {FORMAT}", header.format),
-        )),
+        Some(header) => check_format(&header).map(|()| header),
         None => {
             gate::check_customer_type(&settings.customer_type, &settings.limits)
                 .map_err(|rejection| Error::invalid(rejection.reason()))?;
@@ -97,6 +93,14 @@ pub(super) fn open_header(store: &Store, settings: &Settings) -> Result<Header> 
             Ok(header)
         }
     }
+}
+
+pub(super) fn check_format(header: &Header) -> Result<()> {
+    if header.format == FORMAT {
+        return Ok(());
+    }
+    let told = format!("the store has format {}, this version reads {FORMAT}", header.format);
+    Err(Error::new(ErrorKind::Unsupported, told))
 }
 
 /// Drops what a crash left unlisted: rows of half-done seals and merges, and of segments merged away.

@@ -18,7 +18,6 @@ mod traces;
 mod why;
 
 pub use answer::{AttributeStats, CheckReport, EntityInfo, Indexed, Links, SourceStats, Stats};
-pub(crate) use check::check;
 pub use cohort::{
     Bucket, CalendarUnit, CancelToken, Cohort, Explain, ExplainStep, Field, Funnel, FunnelQuery, FunnelStep, Ids,
     SavedCohort, Score, TimelineBucket, TimelineQuery, TopCustomer, TopCustomersQuery, TopQuery, TopRow, WhoQuery,

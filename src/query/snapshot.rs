@@ -10,7 +10,8 @@ use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::dictionary::parse_name;
 use crate::error::Result;
 use crate::model::{Entity, Event, EventName, Interval, Link, Text, Timestamp};
-use crate::query::answer::{AttributeStats, EntityInfo, Indexed, Links, SourceStats, Stats};
+use crate::query::answer::{AttributeStats, CheckReport, EntityInfo, Indexed, Links, SourceStats, Stats};
+use crate::query::check::check;
 use crate::query::lookup::Resolver;
 use crate::query::stream::StreamQuery;
 use crate::query::why::{self, Why};
@@ -37,6 +38,19 @@ impl Snapshot {
     /// The number of the last commit that is visible.
     pub fn commit(&self) -> u64 {
         self.view.commit
+    }
+
+    /// The entity type that roots streams.
+    pub fn customer_type(&self) -> &Text {
+        &self.lookup.customer_type
+    }
+
+    /// Reads everything that the snapshot sees and compares what must agree; see [`crate::Db::check`].
+    ///
+    /// # Errors
+    /// Only when reading cannot go on; damage that can be passed over is in the report.
+    pub fn check(&self) -> Result<CheckReport> {
+        check(self)
     }
 
     /// Asks for the stream of the customer with this id (without its type).

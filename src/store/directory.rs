@@ -1,18 +1,16 @@
 //! A store's directory: nobody else's, and one handle at a time, whatever the spelling of its path.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::private;
+use crate::store::private::{self, DATABASE, LOCK_FILE};
 
-const LOCK_FILE: &str = "ofone.lock";
 /// Files written outside and not yet taken in live here; wiped at open, once nothing is missing.
 const STAGING: &str = "staging";
-/// RocksDB's own files.
-const DATABASE: &str = "db";
 
 /// Holds a store's directory until dropped.
 ///
@@ -72,6 +70,23 @@ impl Directory {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where RocksDB's files are in the store at `path`, without a lock and for reading alone.
+    pub(super) fn to_read(path: &Path, allow_open: bool) -> Result<PathBuf> {
+        let failed = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::NotFound => absent(path),
+            _ => Error::from(cause).at(path.display()),
+        };
+        let path = fs::canonicalize(path).map_err(failed)?;
+        let database = path.join(DATABASE);
+        if !fs::symlink_metadata(&database).map_err(failed)?.is_dir() || !is_there(&path.join(LOCK_FILE)) {
+            return Err(absent(&path));
+        }
+        if !allow_open {
+            private::check_private(&path, &fs::metadata(&path).map_err(failed)?)?;
+        }
+        Ok(database)
     }
 
     /// Where RocksDB's files are.

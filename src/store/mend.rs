@@ -117,7 +117,7 @@ mod tests {
             if number == 5 {
                 let files = store.rocks.live_files().unwrap();
                 let file = files.into_iter().find(|file| file.start_key.as_deref() == Some(&[5]));
-                fifth = file.map(|file| store.directory.database().join(file.name.trim_start_matches('/')));
+                fifth = file.map(|file| store.database.join(file.name.trim_start_matches('/')));
             }
         }
         (200..204).for_each(|number| drop(table(number)));

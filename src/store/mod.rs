@@ -10,13 +10,15 @@ mod failure;
 mod families;
 mod log;
 mod mend;
-mod private;
+pub(crate) mod private;
 mod reserve;
 mod rocks;
 mod snapshot;
+mod steady;
 mod table;
 
 pub(crate) use families::Family;
 pub(crate) use rocks::{Batch, Pinned, Setup, Store};
 pub(crate) use snapshot::{Cursor, StoreSnapshot};
+pub(crate) use steady::{Captured, capture};
 pub(crate) use table::TableWriter;

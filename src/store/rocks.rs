@@ -20,6 +20,7 @@ use crate::store::log::{self, LogSizes};
 use crate::store::mend::open_whole;
 use crate::store::reserve::{Loan, Reserve};
 use crate::store::snapshot::Cursor;
+use crate::store::steady::steadily;
 use crate::store::table::TableWriter;
 
 pub(super) type Rocks = DBWithThreadMode<SingleThreaded>;
@@ -49,15 +50,16 @@ pub(crate) struct Found {
     pub(crate) put_back: u64,
 }
 
-/// A RocksDB database with our families, locked against others.
+/// A RocksDB database with our families: locked against others, or only looked at.
 pub(crate) struct Store {
     pub(super) rocks: Rocks,
     staging: PathBuf,
+    pub(super) database: PathBuf,
     cache: Cache,
     reserve: Reserve,
     found: Found,
-    // Dropped last: nobody else may open while RocksDB closes.
-    pub(super) directory: Directory,
+    // Dropped last: nobody else may open while RocksDB closes. A look has none.
+    _directory: Option<Directory>,
 }
 
 impl Store {
@@ -71,11 +73,9 @@ impl Store {
         let (database, staging) = (directory.database(), directory.staging());
         let mut found = Found { log: log::measure(&database)?, ..Found::default() };
         let cache = Cache::new_hyper_clock_cache(setup.cache_bytes, 0);
-        let mut options = Options::default();
+        let mut options = options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        // A torn tail of the newest log is what a crash leaves; damage before it is an error.
-        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_max_total_wal_size(512 << 20);
         options.set_max_background_jobs(2);
         options.set_max_open_files(512);
@@ -83,11 +83,7 @@ impl Store {
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         options.set_log_level(LogLevel::Error);
-        let open = |options: &Options| {
-            let families = Family::all();
-            let families = families.map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(&cache)));
-            Rocks::open_cf_descriptors(options, &database, families)
-        };
+        let open = |options: &Options| Rocks::open_cf_descriptors(options, &database, families(&cache));
         let opened = if reserve.free()? < setup.reserve_bytes.saturating_add(2 * found.log.bytes) {
             // Written out, the log takes its room twice for a moment, and a new one takes its room ahead.
             let thrifty = options.get_options_from_string("avoid_flush_during_recovery=true;allow_fallocate=false");
@@ -125,7 +121,31 @@ impl Store {
         found.put_back = put_back;
         found.staged_files = directory.wipe_staging()?;
         drop(loan);
-        Ok(Store { rocks, staging, cache, reserve, found, directory })
+        Ok(Store { rocks, staging, database, cache, reserve, found, _directory: Some(directory) })
+    }
+
+    /// Opens what is at `path` for reading alone, as it is after one of its writes, whoever has it open
+    /// meanwhile: no lock is taken and nothing in the directory is touched. The rest of this store's life
+    /// it stays as it was.
+    pub(crate) fn look(path: &Path, setup: Setup) -> Result<Store> {
+        let database = Directory::to_read(path, setup.allow_open)?;
+        let cache = Cache::new_hyper_clock_cache(setup.cache_bytes, 0);
+        let mut options = options();
+        // Files that the writer deletes later stay readable, since they are open.
+        options.set_max_open_files(-1);
+        // RocksDB leaves open what a read-only database sees while another process writes the files. Here
+        // they keep still until all are open, and the log is read.
+        let rocks = steadily(&database, |_| {
+            Rocks::open_cf_descriptors_read_only(&options, &database, families(&cache), false)
+                .map_err(|cause| failure(cause, "open"))
+        })?;
+        let (reserve, found) = (Reserve::new(&database, 0), Found::default());
+        Ok(Store { rocks, staging: PathBuf::new(), database, cache, reserve, found, _directory: None })
+    }
+
+    /// The directory of the store, by its one name.
+    pub(crate) fn path(&self) -> &Path {
+        self.database.parent().expect("the database has a directory of its own inside the store's")
     }
 
     pub(super) fn handle(&self, family: Family) -> &rocksdb::ColumnFamily {
@@ -238,7 +258,7 @@ impl Store {
     /// Bytes of live files and of the write-ahead log. The directory is listed at each call.
     pub(crate) fn disk_bytes(&self) -> Result<u64> {
         let mut total = 0;
-        for entry in fs::read_dir(self.directory.database())? {
+        for entry in fs::read_dir(&self.database)? {
             // A file may be gone between listing and asking.
             if let Ok(metadata) = entry?.metadata() {
                 total += metadata.len();
@@ -250,11 +270,6 @@ impl Store {
     /// What there was when the store was opened.
     pub(crate) fn found(&self) -> Found {
         self.found
-    }
-
-    /// Where the store is, by its one name.
-    pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Lends the room kept for a full disk, if less than `needed` bytes are free, until the loan is
@@ -356,6 +371,19 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What an open store and a look have in common.
+fn options() -> Options {
+    let mut options = Options::default();
+    // A torn tail of the newest log is what a crash leaves; damage before it is an error.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_log_level(LogLevel::Error);
+    options
+}
+
+fn families(cache: &Cache) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    Family::all().map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(cache)))
 }
 
 /// Writes that happen together or not at all.

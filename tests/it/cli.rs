@@ -271,16 +271,63 @@ fn exit_code_5_is_a_store_that_another_process_has_open() {
     let input = place.path("records.ndjson");
     let db = open(&store, 8);
     for arguments in [
-        &["stats", "--db", text(&store)][..],
-        &["check", "--db", text(&store)],
-        &["ingest", text(&input), "--db", text(&store)],
+        &["ingest", text(&input), "--db", text(&store)][..],
+        &["cohorts", "--drop", "c", "--db", text(&store)],
+        &["who", "all", "--save", "c", "--db", text(&store)],
         &["gen", "--db", text(&store), "--customers", "1"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(5), "{arguments:?}: {}", stderr(&output));
     }
     drop(db);
+    told(&["cohorts", "--db", text(&store)], 0);
+}
+
+#[test]
+fn reading_commands_look_beside_a_process_that_has_the_store_open() {
+    let place = Place::new();
+    let store = place.store(&[USES, RUNS_ON, ALARM]);
+    let alone = run(&["stream", "A", "--db", text(&store)]);
+    assert!(!stderr(&alone).contains("live look"), "{}", stderr(&alone));
+    let asked = run(&["stream", "A", "--live", "--db", text(&store)]);
+    let db = open(&store, 8);
+    let beside = run(&["stream", "A", "--db", text(&store)]);
+    for look in [&asked, &beside] {
+        assert_eq!((stdout(look), look.status.code()), (stdout(&alone), Some(0)), "{}", stderr(look));
+        assert!(stderr(look).starts_with("ofone: a live look, as of commit 1, written 20"), "{}", stderr(look));
+    }
+    told(&["check", "--db", text(&store)], 0);
     told(&["stats", "--db", text(&store)], 0);
+    told(&["cohorts", "--live", "--drop", "c", "--db", text(&store)], 2);
+    drop(db);
+}
+
+#[test]
+fn a_store_is_backed_up_while_it_is_open_and_comes_back_elsewhere() {
+    let place = Place::new();
+    let store = place.store(&[USES, RUNS_ON, ALARM]);
+    let (folder, copy) = (place.path("backups"), place.path("copy"));
+    told(&["backups", text(&folder)], 3);
+    let db = open(&store, 8);
+    for _ in 0..3 {
+        let output = run(&["backup", text(&store), text(&folder), "--keep", "2"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stderr(&output).contains("as of commit 1, written 20"), "{}", stderr(&output));
+    }
+    drop(db);
+    let listed = lines(&told(&["backups", text(&folder), "--verify"], 0));
+    let ids: Vec<&Json> = listed.iter().map(|backup| &backup["id"]).collect();
+    assert_eq!(ids, [&Json::from(2), &Json::from(3)]);
+    told(&["restore", text(&folder), text(&copy), "--id", "1"], 3);
+    told(&["restore", text(&folder), text(&copy)], 0);
+    told(&["restore", text(&folder), text(&copy)], 1);
+    let stream = |store: &Path| told(&["stream", "A", "--db", text(store)], 0);
+    assert_eq!(stream(&copy), stream(&store));
+    let list = folder.join("000003.backup");
+    fs::write(&list, "nonsense").expect("written");
+    let output = run(&["backups", text(&folder)]);
+    assert_eq!((output.status.code(), lines(stdout(&output)).len()), (Some(1), 1));
+    assert!(stderr(&output).contains("000003.backup"), "{}", stderr(&output));
 }
 
 #[test]

@@ -273,7 +273,15 @@ fn retain_tells_first_and_erase_looks_afterwards() {
     let all = ["retain", "--before", "2027-01-01", "--db", text(&store)];
     assert!(stderr(&run(&all)).contains("more than the share allowed"));
 
-    let receipt = row(&["erase", "customer:B"]);
+    let backups = text(&store).to_owned() + "-backups";
+    assert!(run(&["backup", text(&store), &backups]).status.success());
+    let output = run(&["erase", "customer:B", "--backups", &backups, "--format", "ndjson", "--db", text(&store)]);
+    assert!(stderr(&output).contains("backup 1 in "), "{}", stderr(&output));
+    let receipt = &lines(std::str::from_utf8(&output.stdout).unwrap())[0];
+    let restored = text(&store).to_owned() + "-restored";
+    let output = run(&["restore", &backups, &restored, "--erased-in", text(&store)]);
+    assert!(stderr(&output).contains("1 erasures"), "{}", stderr(&output));
+    assert_eq!(customers(std::path::Path::new(&restored), &["who", "all"]), ["A", "D", "C"]);
     assert_eq!((&receipt["ledger"], &receipt["events"], &receipt["links"]), (&json!(1), &json!(1), &json!(1)));
     assert_eq!(customers(&store, &["who", "all"]), ["A", "D", "C"]);
     assert_eq!(run(&["erase", "B", "--db", text(&store)]).status.code(), Some(3));

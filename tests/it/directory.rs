@@ -194,8 +194,9 @@ mod processes {
     use crate::cli::{ofone, run, stderr, text};
     use std::process::Stdio;
 
-    fn stats(path: &Path) -> Option<i32> {
-        run(&["stats", "--db", text(path), "--format", "json"]).status.code()
+    /// How a command ends that needs the lock.
+    fn write(path: &Path) -> Option<i32> {
+        run(&["ingest", "--db", text(path), "-"]).status.code()
     }
 
     #[test]
@@ -205,10 +206,10 @@ mod processes {
         let db = open(&path, 8);
         let spellings = spellings(place.path());
         for spelling in &spellings {
-            assert_eq!(stats(spelling), Some(5), "{}", spelling.display());
+            assert_eq!(write(spelling), Some(5), "{}", spelling.display());
         }
         // The same directory under a mount of its own, where the system lets us make one.
-        let mount = "mount --bind \"$1\" \"$2\" || exit 99; exec \"$3\" stats --db \"$2\"";
+        let mount = "mount --bind \"$1\" \"$2\" || exit 99; exec \"$3\" ingest --db \"$2\" -";
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", mount, "sh"]).arg(&path).arg(place.path().join("x"));
         match command.arg(env!("CARGO_BIN_EXE_ofone")).output() {
@@ -221,7 +222,7 @@ mod processes {
         }
         drop(db);
         for spelling in &spellings {
-            assert_eq!(stats(spelling), Some(0), "{}", spelling.display());
+            assert_eq!(write(spelling), Some(0), "{}", spelling.display());
         }
     }
 
@@ -254,9 +255,9 @@ mod processes {
         let path = place.path().join("store");
         let _db = open(&path, 8);
         fs::remove_file(path.join("ofone.lock")).expect("it is removed");
-        assert_eq!(stats(&path), Some(1), "without its lock file it is no store");
+        assert_eq!(write(&path), Some(1), "without its lock file it is no store");
         fs::File::create(path.join("ofone.lock")).and_then(|mut file| file.write_all(b"")).expect("another one");
-        assert_eq!(stats(&path), Some(5));
+        assert_eq!(write(&path), Some(5));
     }
 
     #[test]

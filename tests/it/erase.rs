@@ -8,8 +8,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use ofone::backup::BackupFolder;
 use ofone::{
-    Batch, Db, Entity, ErrorKind, Event, EventName, Expr, Link, Outcome, Predicate, Retention, Text, Timestamp, Value,
+    Batch, Db, Entity, ErrorKind, Event, EventName, Expr, Link, Options, Outcome, Predicate, Retention, Text,
+    Timestamp, Value,
 };
 
 use crate::support::{at, entity, event, link, open, scratch, setting};
@@ -309,6 +311,96 @@ fn what_lies_with_the_erased_and_is_not_theirs_is_doubted_from_then_on() {
     let who = |expr: &str| db.snapshot().who(expr.parse::<Expr>().unwrap()).run().unwrap().len();
     assert_eq!((stream(&db, "B").len(), stream(&db, "C").len(), who("did(any)")), (1, 3, 2));
     assert_eq!((who("did(any) or all"), who("not did(kind = never)")), (2, 2), "the erased are nobody");
+}
+
+/// Two customers of whom a backup knows the first with their line, and others who came later; both were erased.
+fn erased_since(place: &Path) -> (BackupFolder, Db) {
+    let db = open(&place.join("live"), 8);
+    let mut batch = Batch::new();
+    for id in ["gone", "stays"] {
+        batch.link(link(&format!("customer:{id}"), "uses", &format!("line:{id}")));
+        batch.link(link(&format!("line:{id}"), "fed_by", "olt:1"));
+        batch.event(event(5, &format!("ticket-{id}"), &format!("customer:{id}")));
+        batch.event(event(6, &format!("flap-{id}"), &format!("line:{id}")));
+    }
+    batch.event(event(7, "alarm", "olt:1").context(entity("line:gone")));
+    db.writer().commit(batch).unwrap();
+    let folder = BackupFolder::at(place.join("backups"));
+    db.backup(&folder).unwrap();
+    let mut batch = Batch::new();
+    batch.link(link("customer:later", "uses", "line:later"));
+    batch.event(event(8, "ticket-later", "customer:later"));
+    // Here the line is not theirs alone any more.
+    batch.link(link("customer:stays", "uses", "line:gone"));
+    db.writer().commit(batch).unwrap();
+    assert_eq!((db.erase("gone").unwrap().entities, db.erase("later").unwrap().entities), (1, 2));
+    (folder, db)
+}
+
+#[test]
+fn a_restored_store_forgets_who_was_erased_since_the_backup() {
+    let place = scratch();
+    let (folder, db) = erased_since(place.path());
+    let (plain, clean) = (place.path().join("plain"), place.path().join("clean"));
+    folder.restore(None, &plain).unwrap();
+    let everybody = |db: &Db| db.snapshot().customers().collect::<ofone::Result<Vec<Text>>>().unwrap();
+    assert_eq!(everybody(&open(&plain, 8)), ["gone", "stays"], "the backup has them all");
+    let (backup, erasures) = Db::restore_erased(&folder, None, &clean, place.path().join("live")).unwrap();
+    assert_eq!((backup.id, erasures), (1, 2), "and the store that was looked at is open");
+    // It is done when the store gets its name, not when somebody opens it.
+    let look = Db::look(&clean, Options::new()).unwrap();
+    assert_eq!(look.customers().collect::<ofone::Result<Vec<Text>>>().unwrap(), ["stays"]);
+    drop(look);
+    assert_eq!(files_with(&clean, "ticket-gone"), Vec::<String>::new());
+    assert!(!files_with(&plain, "ticket-gone").is_empty(), "the search finds what is there");
+    let restored = open(&clean, 8);
+    assert_eq!(everybody(&restored), ["stays"]);
+    assert!(restored.traces("ticket-gone").unwrap().is_empty(), "{:?}", restored.traces("ticket-gone"));
+    assert!(restored.traces("customer:gone").unwrap().is_empty());
+    assert_eq!(stream(&restored, "stays").len(), 3);
+    assert!(restored.snapshot().entity(&entity("line:gone")).unwrap().is_some(), "it was not theirs in the end");
+    well(&restored);
+    // Numbers that the erased had in the other store are free here.
+    let mut batch = Batch::new();
+    batch.event(event(9, "new", "customer:new"));
+    for (at, id) in [(8, "gone"), (8, "later"), (i64::MAX - 1, "later")] {
+        batch.event(event(at, "late", &format!("customer:{id}")));
+    }
+    batch.event(event(8, "late", "line:later"));
+    assert_eq!(
+        refusals(&restored, batch).iter().map(Option::is_some).collect::<Vec<_>>(),
+        [false, true, true, true, true]
+    );
+    assert_eq!((everybody(&restored).len(), stream(&restored, "new").len()), (2, 1));
+    well(&restored);
+    // What it has is what the store has that it was looked at for.
+    restored.backup(&folder).unwrap();
+    let again = place.path().join("again");
+    assert_eq!(Db::restore_erased(&folder, None, &again, place.path().join("live")).unwrap().1, 0);
+    assert_eq!(Db::restore_erased(&folder, Some(1), place.path().join("from it"), &clean).unwrap().1, 2);
+    restored.erase("new").unwrap();
+    drop((restored, db));
+    well(&open(&clean, 8));
+}
+
+#[test]
+fn the_erasures_of_another_store_are_not_carried_over() {
+    let place = scratch();
+    let (folder, db) = erased_since(place.path());
+    db.backup(&folder).unwrap();
+    let (other, two) = two();
+    two.erase("A").unwrap();
+    let target = place.path().join("target");
+    for live in [other.path().to_path_buf(), place.path().join("nothing")] {
+        let error = Db::restore_erased(&folder, None, &target, live).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound), "{error}");
+        assert!(!target.exists());
+    }
+    // Nobody of the first backup has a name that was erased there, so nobody is hit.
+    assert_eq!(Db::restore_erased(&folder, Some(1), &target, other.path()).unwrap().1, 1);
+    let restored = open(&target, 8);
+    assert_eq!(restored.snapshot().customers().count(), 2);
+    well(&restored);
 }
 
 /// A text that no other file has.

@@ -10,9 +10,9 @@ use crate::support::{at, event, link, open, scratch, setting};
 
 /// Events of each customer in a batch: one of its own, one of its service, one of what all share.
 const EVENTS: usize = 3;
-const CUSTOMERS: usize = 4;
+pub(super) const CUSTOMERS: usize = 4;
 
-fn batch(number: u64) -> Batch {
+pub(super) fn batch(number: u64) -> Batch {
     let mut batch = Batch::new();
     let time = i64::try_from(number % 1000).expect("small");
     for customer in 0..CUSTOMERS {
@@ -27,7 +27,7 @@ fn batch(number: u64) -> Batch {
 }
 
 /// Every batch up to the snapshot's commit, and nothing of a later one.
-fn look(snapshot: &Snapshot, customer: usize) {
+pub(super) fn look(snapshot: &Snapshot, customer: usize) {
     let commits = usize::try_from(snapshot.commit()).expect("small");
     let stream = snapshot.stream(customer.to_string()).run().expect("a stream");
     let events = stream.collect::<Result<Vec<_>, _>>().expect("items");

@@ -1,21 +1,27 @@
 //! Tests of the database through its public interface.
 //!
-//! `model.rs` is the naive database that everything is compared with; `model_test.rs` does so over random
-//! histories; `cohort_model.rs`, `cohort_counts.rs` and `cohort_witness.rs` answer naively about sets of customers,
-//! and `cohort_test.rs` and `cohort_count_test.rs` compare that over the questions of `cohort_exprs.rs`;
-//! `clickhouse_cases.rs` asks what others tested; `ordeal.rs` has a process that writes and an oracle, `crash.rs`
-//! kills it again and again, `power.rs` cuts its power, `io_errors.rs` has its writes fail, both through `shim.rs`,
-//! `full_disk.rs` fills its disk, and `failpoints.rs` strikes at every named place (with the features of `make
-//! faults`); `index_plan.rs` holds the index against reading, over the world of `index_world.rs`; `damage.rs` flips
-//! bytes on disk, `damage_sweep.rs` does worse to every file; `erase.rs` erases and trims; `directory.rs` is about
-//! whose a store is and who has it open, `write_errors.rs` about full disks and other failed writes; `live.rs`
-//! reads while others write; `fixture.rs` opens a store of an earlier build; `observe.rs` is about numbers and
-//! spans; `api.rs` and `cohort.rs` tell the single promises by example, `cli.rs` and `cli_cohorts.rs` those of the
-//! command line, `cli_escapes.rs` with hostile texts; `tidy.rs` reads the source. To look harder or to repeat a run
-//! set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_ERASE_KILLS`,
-//! `OFONE_POWER_STATES`, `OFONE_POWER_SEED`, `OFONE_IO_FROM`, `OFONE_IO_TO`, `OFONE_FULL_CYCLES`,
-//! `OFONE_FULL_SEED`, `OFONE_FAIL_PASSES`, `OFONE_DAMAGE_ROUNDS`, `OFONE_DAMAGE_FIRST`, `OFONE_DAMAGE_CASES` or
-//! `OFONE_LIVE_SECONDS`, and `OFONE_VECTORS` to say where the cases of others lie.
+//! * `model.rs` is the naive database that everything is compared with; `model_test.rs` does so over random
+//!   histories. `cohort_model.rs`, `cohort_counts.rs` and `cohort_witness.rs` answer naively about sets of
+//!   customers, `cohort_test.rs` and `cohort_count_test.rs` compare that over the questions of
+//!   `cohort_exprs.rs`; `clickhouse_cases.rs` asks what others tested.
+//! * `index_plan.rs` holds the index against reading, over the world of `index_world.rs`.
+//! * `ordeal.rs` has a process that writes and an oracle: `crash.rs` kills it again and again, `power.rs` cuts
+//!   its power and `io_errors.rs` has its writes fail, both through `shim.rs`; `full_disk.rs` fills its disk,
+//!   `failpoints.rs` strikes at every named place (with the features of `make faults`).
+//! * `damage.rs` flips bytes on disk, `damage_sweep.rs` does worse to every file.
+//! * `directory.rs` is about whose a store is and who has it open, `write_errors.rs` about full disks and other
+//!   failed writes, `fixture.rs` about a store of an earlier build.
+//! * `erase.rs` erases and trims; `backup.rs` copies.
+//! * `live.rs` reads while others write, `live_view.rs` from another process.
+//! * `observe.rs` is about numbers and spans; `api.rs` and `cohort.rs` tell the single promises by example,
+//!   `cli.rs` and `cli_cohorts.rs` those of the command line, `cli_escapes.rs` with hostile texts.
+//! * `tidy.rs` reads the source.
+//!
+//! To look harder or to repeat a run set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`,
+//! `OFONE_CRASH_SEED`, `OFONE_ERASE_KILLS`, `OFONE_POWER_STATES`, `OFONE_POWER_SEED`, `OFONE_IO_FROM`,
+//! `OFONE_IO_TO`, `OFONE_FULL_CYCLES`, `OFONE_FULL_SEED`, `OFONE_FAIL_PASSES`, `OFONE_DAMAGE_ROUNDS`,
+//! `OFONE_DAMAGE_FIRST`, `OFONE_DAMAGE_CASES` or `OFONE_LIVE_SECONDS`, and `OFONE_VECTORS` to say where the
+//! cases of others lie.
 
 mod support;
 
@@ -68,11 +74,15 @@ mod damage_sweep;
 mod directory;
 
 mod erase;
+
 mod write_errors;
+
+mod backup;
 
 mod live;
 
 mod fixture;
+mod live_view;
 
 mod observe;
 

@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 9] = [
     &["dictionary", "topology"],
     &["index"],
     &["segment"],
-    &["ingest", "query"],
+    &["backup", "ingest", "query"],
     &["export", "db"],
 ];
 

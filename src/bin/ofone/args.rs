@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use jiff::tz::TimeZone;
-use ofone::{Db, Entity, Field, Options, Severity, Snapshot, Text};
+use ofone::{Db, Entity, ErrorKind, Field, Options, Severity, Snapshot, Text};
 
 use crate::exit::Failure;
 use crate::time::Clock;
@@ -15,6 +15,10 @@ pub(crate) struct StoreArgs {
     /// The directory of the store.
     #[arg(long, value_name = "DIR", env = "OFONE_DB")]
     pub(crate) db: PathBuf,
+    /// Only look at the store, as another process may be writing it: no lock is taken, nothing is changed.
+    /// Happens by itself when another process has the store open.
+    #[arg(long)]
+    live: bool,
     #[command(flatten)]
     access: AccessArgs,
 }
@@ -22,7 +26,42 @@ pub(crate) struct StoreArgs {
 impl StoreArgs {
     /// Opens the store, which must be there.
     pub(crate) fn open(&self) -> Result<Db, Failure> {
+        if self.live {
+            return Err(Failure::usage("a store cannot be changed through a --live look"));
+        }
         Ok(Db::open(&self.db, self.access.options().create(false))?)
+    }
+
+    /// Whether directories may be open to others.
+    pub(crate) fn allows_open(&self) -> bool {
+        self.access.allow_open_permissions
+    }
+
+    /// The store for reading. When another process has it open this is a look beside it, and stderr says
+    /// how old the look is.
+    pub(crate) fn read(&self) -> Result<Snapshot, Failure> {
+        Ok(self.read_opened()?.0)
+    }
+
+    /// As [`StoreArgs::read`], with the store unless this is only a look.
+    pub(crate) fn read_opened(&self) -> Result<(Snapshot, Option<Db>), Failure> {
+        if !self.live {
+            match Db::open(&self.db, self.access.options().create(false)) {
+                Err(error) if error.kind() == ErrorKind::Busy => {}
+                opened => {
+                    let db = opened?;
+                    return Ok((db.snapshot(), Some(db)));
+                }
+            }
+        }
+        let snapshot = Db::look(&self.db, self.access.options())?;
+        let commit = snapshot.commit();
+        let written = match snapshot.commit_time(commit)? {
+            Some(time) => format!(", written {time}"),
+            None => String::new(),
+        };
+        eprintln!("ofone: a live look, as of commit {commit}{written}");
+        Ok((snapshot, None))
     }
 }
 
@@ -31,7 +70,7 @@ impl StoreArgs {
 pub(crate) struct AccessArgs {
     /// Open the store even if its directory is open to other users, or belongs to one.
     #[arg(long)]
-    allow_open_permissions: bool,
+    pub(crate) allow_open_permissions: bool,
 }
 
 impl AccessArgs {
@@ -83,13 +122,13 @@ pub(crate) enum Format {
 }
 
 /// The customer's id from `C42` or, with the type in front, `customer:C42`.
-pub(crate) fn customer_id<'a>(db: &Db, given: &'a str) -> &'a str {
-    given.strip_prefix(db.customer_type().as_str()).and_then(|rest| rest.strip_prefix(':')).unwrap_or(given)
+pub(crate) fn customer_id<'a>(snapshot: &Snapshot, given: &'a str) -> &'a str {
+    given.strip_prefix(snapshot.customer_type().as_str()).and_then(|rest| rest.strip_prefix(':')).unwrap_or(given)
 }
 
 /// Fails unless the customer is known, with a hint what else the name could be.
-pub(crate) fn require_customer(db: &Db, snapshot: &Snapshot, id: &str) -> Result<(), Failure> {
-    let kind = db.customer_type();
+pub(crate) fn require_customer(snapshot: &Snapshot, id: &str) -> Result<(), Failure> {
+    let kind = snapshot.customer_type();
     if snapshot.entity(&Entity::new(kind, id))?.is_some() {
         return Ok(());
     }

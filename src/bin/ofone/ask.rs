@@ -1,6 +1,6 @@
 //! What the commands that ask about sets of customers share.
 
-use ofone::{Cohort, Db, Expr, Snapshot, Text, Timestamp, Window};
+use ofone::{Cohort, Expr, Snapshot, Text, Timestamp, Window};
 
 use crate::args::OutputArgs;
 use crate::exit::Failure;
@@ -91,8 +91,8 @@ impl CohortArgs {
 }
 
 /// A customer's id in the form that cohorts know, from an id or `type:id`.
-pub(crate) fn customer_text(db: &Db, given: &str) -> Text {
-    Text::from(crate::args::customer_id(db, given))
+pub(crate) fn customer_text(snapshot: &Snapshot, given: &str) -> Text {
+    Text::from(crate::args::customer_id(snapshot, given))
 }
 
 /// Tells a plan, a line at a time, on stderr.

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use ofone::Recovery;
 use ofone::export::escape;
+use ofone::{Db, Recovery};
 
 use crate::args::{Format, OutputArgs, StoreArgs};
 use crate::exit::{Done, Failure};
@@ -14,7 +14,7 @@ use crate::output::{self, grouped};
 #[command(after_help = "\
 Examples:
   ofone check --db telco
-  ofone check --db telco --format json && cp -r telco backup")]
+  ofone check --db telco --format json && ofone backup telco backups")]
 pub(crate) struct Args {
     #[command(flatten)]
     store: StoreArgs,
@@ -24,8 +24,8 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Done {
-    let db = args.store.open()?;
-    let (report, recovery) = (db.check()?, db.recovery());
+    let (snapshot, db) = args.store.read_opened()?;
+    let (report, recovery) = (snapshot.check()?, db.as_ref().map(Db::recovery));
     let mut out = output::stdout();
     match args.output.format() {
         Format::Table => {
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Done {
             let row = serde_json::json!({
                 "problems": problems, "problems_unlisted": report.problems_unlisted, "rows": report.rows,
                 "links": report.links, "entities": report.entities, "segments": report.segments,
-                "recovery": {
+                "recovery": recovery.map(|recovery| serde_json::json!({
                     "took_seconds": recovery.took.as_secs_f64(), "last_commit": recovery.last_commit,
                     "commits_replayed": recovery.commits_replayed, "events_replayed": recovery.events_replayed,
                     "log_files": recovery.log_files, "log_bytes": recovery.log_bytes,
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Done {
                     "seals_rolled_back": recovery.seals_rolled_back,
                     "merges_rolled_back": recovery.merges_rolled_back,
                     "leftovers_dropped": recovery.leftovers_dropped, "seals_due": recovery.seals_due,
-                },
+                })),
             });
             writeln!(out, "{row}")?;
         }
@@ -66,7 +66,9 @@ pub(crate) fn run(args: &Args) -> Done {
         }
     }
     out.flush()?;
-    eprintln!("ofone: {}", opened(recovery));
+    if let Some(recovery) = recovery {
+        eprintln!("ofone: {}", opened(recovery));
+    }
     let checked = format!(
         "checked {} rows of events, {} of links and {} entities in {} segments",
         grouped(report.rows),

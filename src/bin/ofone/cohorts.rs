@@ -28,13 +28,13 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Done {
-    let db = args.store.open()?;
     if let Some(name) = &args.drop {
-        return Ok(db.drop_cohort(name)?);
+        return Ok(args.store.open()?.drop_cohort(name)?);
     }
+    let snapshot = args.store.read()?;
     let clock = args.output.clock();
     let mut rows = Rows::open(&args.output, &clock, &["name", "customers", "expression", "now", "commit"])?;
-    for saved in db.snapshot().cohorts()? {
+    for saved in snapshot.cohorts()? {
         rows.row(&[
             Cell::Text(&saved.name),
             Cell::Count(saved.customers),

@@ -13,9 +13,9 @@ Exit codes:
   0  done
   1  failed, or `check` or `erase --verify` found something
   2  the command line is wrong
-  3  the customer, entity, event, cohort, file or store is not there
+  3  the customer, entity, event, cohort, file, backup or store is not there
   4  done, but some of the input was rejected or in conflict
-  5  another process has the store open
+  5  another process has the store open, and the command has to write
 
 Environment:
   OFONE_DB  the store, when --db is not given

@@ -53,8 +53,7 @@ pub(crate) fn run(args: &Args) -> Done {
     };
     let clock = args.ask.clock(&args.output)?;
     let window = args.window.window(&clock)?;
-    let db = args.store.open()?;
-    let snapshot = db.snapshot();
+    let snapshot = args.store.read()?;
     let cohort = args.cohort.cohort(&args.ask, &args.output, &snapshot, clock.now()?)?;
     let mut query = snapshot.funnel(args.steps.clone()).window(window).now(clock.now()?);
     if let Some(nanos) = args.within {

@@ -35,8 +35,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Done {
     let clock = args.output.clock();
     let at = args.at.as_deref().map(|text| clock.parse(text)).transpose()?;
-    let db = args.store.open()?;
-    let snapshot = db.snapshot();
+    let snapshot = args.store.read()?;
     let mut found = Vec::with_capacity(args.entities.len());
     for entity in &args.entities {
         if snapshot.entity(entity)?.is_none() {

@@ -5,6 +5,8 @@
 
 mod args;
 mod ask;
+mod backup;
+mod backups;
 mod check;
 mod cohorts;
 mod commit;
@@ -19,6 +21,7 @@ mod lanes;
 mod links;
 mod output;
 mod progress;
+mod restore;
 mod retain;
 mod rows;
 mod screen;
@@ -65,6 +68,9 @@ enum Command {
     Check(check::Args),
     Retain(retain::Args),
     Erase(erase::Args),
+    Backup(backup::Args),
+    Backups(backups::Args),
+    Restore(restore::Args),
 }
 
 fn main() -> ExitCode {
@@ -86,6 +92,9 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Retain(args) => retain::run(&args),
         Command::Erase(args) => erase::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Backups(args) => backups::run(&args),
+        Command::Restore(args) => restore::run(&args),
     };
     exit::report(done)
 }

@@ -30,13 +30,13 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Done {
-    let db = args.store.open()?;
-    let stats = db.snapshot().stats()?;
+    let (snapshot, db) = args.store.read_opened()?;
+    let stats = snapshot.stats()?;
     let mut out = output::stdout();
     match args.output.format() {
         Format::Table => {
             table(&mut out, &stats, &args.output.clock())?;
-            opening(&mut out, &db)?;
+            db.iter().try_for_each(|db| opening(&mut out, db))?;
         }
         Format::Ndjson | Format::Json => {
             write_stats(&mut out, &stats)?;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args as ClapArgs;
 use ofone::export::{CsvWriter, ItemFields, escape, write_count, write_item};
-use ofone::{Cursor, Db, Severity, Snapshot, Stream, StreamQuery, Text, Window};
+use ofone::{Cursor, Severity, Snapshot, Stream, StreamQuery, Text, Window};
 
 use crate::args::{self, Format, OutputArgs, StoreArgs, attribute, customer_id, require_customer, severity};
 use crate::exit::{Done, Failure};
@@ -123,14 +123,13 @@ impl Filter {
 pub(crate) fn run(args: &Args) -> Done {
     let clock = args.output.clock();
     let window = clock.window(args.filter.from.as_deref(), args.filter.to.as_deref())?;
-    let db = args.store.open()?;
-    let snapshot = db.snapshot();
+    let snapshot = args.store.read()?;
     let mut query = Query { args, snapshot: &snapshot, window, cut_short: 0 };
-    let mut sink = Sink::open(args, &db, &clock)?;
+    let mut sink = Sink::open(args, &snapshot, &clock)?;
     match &args.customer {
         Some(given) => {
-            let customer = customer_id(&db, given);
-            require_customer(&db, &snapshot, customer)?;
+            let customer = customer_id(&snapshot, given);
+            require_customer(&snapshot, customer)?;
             query.show(customer, &mut sink)?;
         }
         None => {
@@ -203,7 +202,7 @@ enum Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn open(args: &Args, db: &Db, clock: &'a Clock) -> Result<Sink<'a>, Failure> {
+    fn open(args: &Args, snapshot: &Snapshot, clock: &'a Clock) -> Result<Sink<'a>, Failure> {
         let mut fields = ItemFields::default();
         fields.cursor = args.cursors;
         fields.paths = args.paths;
@@ -226,12 +225,12 @@ impl<'a> Sink<'a> {
                 Sink::Csv(csv)
             }
             Format::Table if args.count => {
-                let mut grid = Grid::new(&Screen::of_stdout(), &[db.customer_type().as_str(), "events"]);
+                let mut grid = Grid::new(&Screen::of_stdout(), &[snapshot.customer_type().as_str(), "events"]);
                 grid.align_right(1);
                 Sink::Counts { out, grid }
             }
             Format::Table => {
-                Sink::Lanes { out, screen: Screen::of_stdout(), clock, customer_type: db.customer_type().clone() }
+                Sink::Lanes { out, screen: Screen::of_stdout(), clock, customer_type: snapshot.customer_type().clone() }
             }
         })
     }

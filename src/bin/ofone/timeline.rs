@@ -69,8 +69,7 @@ pub(crate) fn run(args: &Args) -> Done {
         Every::Nanos(nanos) => Bucket::Length(nanos),
         Every::Calendar(unit) => Bucket::Calendar { unit, zone: zone(args)? },
     };
-    let db = args.store.open()?;
-    let snapshot = db.snapshot();
+    let snapshot = args.store.read()?;
     let cohort = args.cohort.cohort(&args.ask, &args.output, &snapshot, clock.now()?)?;
     let mut query = snapshot.timeline(args.what.clone()).window(window).now(clock.now()?).every(bucket);
     if let Some(cohort) = &cohort {

@@ -89,8 +89,7 @@ pub(crate) fn run(args: &Args) -> Done {
 pub(crate) fn values(args: &CountArgs, field: &Field, limit: Option<usize>) -> Done {
     let clock = args.ask.clock(&args.output)?;
     let window = args.window.window(&clock)?;
-    let db = args.store.open()?;
-    let snapshot = db.snapshot();
+    let snapshot = args.store.read()?;
     let cohort = args.cohort.cohort(&args.ask, &args.output, &snapshot, clock.now()?)?;
     let mut query = match limit {
         Some(limit) => snapshot.top(field.clone(), args.what.clone()).limit(limit),
@@ -114,8 +113,7 @@ pub(crate) fn values(args: &CountArgs, field: &Field, limit: Option<usize>) -> D
 fn customers(args: &CountArgs, by: By, limit: usize) -> Done {
     let clock = args.ask.clock(&args.output)?;
     let window = args.window.window(&clock)?;
-    let db = args.store.open()?;
-    let snapshot = db.snapshot();
+    let snapshot = args.store.read()?;
     let score = match by {
         By::Events => Score::Events,
         By::Severity => Score::Severity,

@@ -67,8 +67,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Done {
     let clock = args.ask.clock(&args.output)?;
     let expr = args.ask.expr(&args.expr, &args.output)?;
-    let db = args.store.open()?;
-    let snapshot = db.snapshot();
+    let db = args.save.is_some().then(|| args.store.open()).transpose()?;
+    let snapshot = match &db {
+        Some(db) => db.snapshot(),
+        None => args.store.read()?,
+    };
     let mut query = snapshot.who(expr).now(clock.now()?);
     if args.ask.scan_only {
         query = query.scan_only();
@@ -86,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Done {
     if args.ask.explain {
         ask::tell(cohort.explain());
     }
-    if let Some(name) = &args.save {
+    if let (Some(db), Some(name)) = (&db, &args.save) {
         db.save_cohort(name.as_str(), &cohort)?;
     }
     if args.count || args.save.is_some() {
@@ -95,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Done {
         return rows.close();
     }
     let rows = Rows::open(&args.output, &clock, &["customer"])?;
-    let after = args.after.as_deref().map(|given| customer_text(&db, given));
+    let after = args.after.as_deref().map(|given| customer_text(&snapshot, given));
     list(args, &cohort, after.as_deref(), rows)
 }
 

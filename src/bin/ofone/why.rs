@@ -38,10 +38,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Done {
     let clock = args.output.clock();
     let time = args.time.as_deref().map(|text| clock.parse(text)).transpose()?;
-    let db = args.store.open()?;
-    let snapshot = db.snapshot();
-    let customer = customer_id(&db, &args.customer);
-    require_customer(&db, &snapshot, customer)?;
+    let snapshot = args.store.read()?;
+    let customer = customer_id(&snapshot, &args.customer);
+    require_customer(&snapshot, customer)?;
     let name = match (&args.source, time) {
         (Some(source), Some(time)) => EventName { source: source.into(), id: args.event.as_str().into(), time },
         _ => find(&snapshot, customer, args, time)?,
@@ -50,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Done {
     let mut out = output::stdout();
     match args.output.format() {
         Format::Table => {
-            let tree = Tree { screen: Screen::of_stdout(), clock: &clock, customer, kind: db.customer_type() };
+            let tree = Tree { screen: Screen::of_stdout(), clock: &clock, customer, kind: snapshot.customer_type() };
             tree.write(&mut out, &why)?;
         }
         Format::Ndjson | Format::Json => {

@@ -36,14 +36,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Done {
     let clock = args.ask.clock(&args.output)?;
     let expr = args.ask.expr(&args.expr, &args.output)?;
-    let db = args.store.open()?;
-    let snapshot = db.snapshot();
-    let customer = customer_id(&db, &args.customer);
-    require_customer(&db, &snapshot, customer)?;
+    let snapshot = args.store.read()?;
+    let customer = customer_id(&snapshot, &args.customer);
+    require_customer(&snapshot, customer)?;
     let witness = snapshot.witness_at(customer, &expr, clock.now()?)?;
     let mut out = output::stdout();
     match args.output.format() {
-        Format::Table => table(&mut out, &format!("{}:{customer}", db.customer_type()), &witness, &clock)?,
+        Format::Table => table(&mut out, &format!("{}:{customer}", snapshot.customer_type()), &witness, &clock)?,
         Format::Ndjson | Format::Json => {
             write_witness(&mut out, customer, &expr.to_string(), &witness)?;
             writeln!(out)?;
