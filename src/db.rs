@@ -7,12 +7,14 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 
 use crate::backup::{Backup, BackupFolder};
+use crate::codec::record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{
-    Batch, Engine, ErasureReceipt, Health, Metrics, Pending, Receipt, Recovery, Request, Retained, Retention, Settings,
-    Threads, adopt_ledger, erase, erase_pending, look, prepare, retain,
+    Batch, Engine, ErasureReceipt, Health, Ledger, Metrics, Pending, Receipt, Recovery, Request, Retained, Retention,
+    Settings, Threads, adopt_cohort, adopt_ledger, adopt_names, erase, erase_pending, look, prepare, retain,
+    take_over_ledger,
 };
-use crate::model::{Limits, Text};
+use crate::model::{Entity, Limits, Text};
 use crate::query::{CheckReport, Cohort, Snapshot, Traces, put_cohort, remove_cohort, unknown_cohort};
 use crate::store::Batch as StoreBatch;
 
@@ -54,6 +56,7 @@ impl Options {
                 index_cache_bytes: 256 << 20,
                 reserve_bytes: 64 << 20,
                 limits: Limits::default(),
+                unfinished: false,
             },
         }
     }
@@ -124,6 +127,12 @@ impl Options {
     #[must_use]
     pub fn reserve_bytes(mut self, bytes: u64) -> Options {
         self.settings.reserve_bytes = bytes;
+        self
+    }
+
+    /// For a store that a salvage makes: as large as the formats hold, and nobody else's before it is whole.
+    pub(crate) fn unfinished(mut self) -> Options {
+        self.settings.unfinished = true;
         self
     }
 
@@ -406,6 +415,32 @@ impl Db {
     /// index of 65,536 homes of it, a bounded part of the links, and what is not sealed yet.
     pub fn check(&self) -> Result<CheckReport> {
         self.snapshot().check()
+    }
+}
+
+/// What a salvage needs besides records.
+impl Db {
+    /// Takes over a ledger of erasures.
+    pub(crate) fn adopt_ledger(&self, ledger: Ledger) -> Result<()> {
+        take_over_ledger(self.inner.threads.requests.as_ref(), ledger)
+    }
+
+    /// Gives numbers to entities, in their order, and tells which have one now.
+    pub(crate) fn adopt_names(&self, entities: Vec<Entity>) -> Result<Vec<bool>> {
+        adopt_names(self.inner.threads.requests.as_ref(), entities)
+    }
+
+    /// Puts a saved cohort, in numbers of this store, under a name.
+    pub(crate) fn adopt_cohort(&self, name: &str, cohort: record::SavedCohort) -> Result<()> {
+        adopt_cohort(self.inner.threads.requests.as_ref(), name, cohort)
+    }
+
+    /// Seals what is in memory, and writes everything to files that are synced.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.flush()?;
+        let engine = &self.inner.engine;
+        engine.or_poison(engine.lookup.store.flush_memtables())?;
+        engine.or_poison(engine.lookup.store.sync_log())
     }
 }
 

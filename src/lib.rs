@@ -79,6 +79,8 @@ mod query;
 mod db;
 pub mod export;
 
+mod salvage;
+
 pub use db::{Db, Durability, Options, Writer};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::{Comparison, Did, Expr, Moment, Period, Predicate, Seq, Step, TextTest, Ties};
@@ -95,3 +97,4 @@ pub use query::{
     SourceStats, Stats, Stream, StreamItem, StreamQuery, TimelineBucket, TimelineQuery, TopCustomer, TopCustomersQuery,
     TopQuery, TopRow, Traces, WhoQuery, Why, WhyNot, Witness, WitnessClause,
 };
+pub use salvage::{SalvageOptions, SalvageReport, Salvaged, salvage};

@@ -11,4 +11,4 @@ mod names;
 mod terms;
 
 pub(crate) use names::{NameHash, NameHasher, NameReader, NameWriter, parse as parse_name, random};
-pub(crate) use terms::{ShapeEntry, TermLimits, TermTables, TermWriter, Terms};
+pub(crate) use terms::{SCOPES, SHAPES, ShapeEntry, TEXTS, TermLimits, TermTables, TermWriter, Terms, WORDS};

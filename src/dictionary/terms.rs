@@ -16,13 +16,13 @@ use crate::model::{Event, Rejection, Text, Value};
 use crate::store::{Batch, Family, Store};
 
 /// `terms` table of words: number -> text.
-const WORDS: u8 = b'w';
+pub(crate) const WORDS: u8 = b'w';
 /// `terms` table of shapes: number -> record.
-const SHAPES: u8 = b's';
+pub(crate) const SHAPES: u8 = b's';
 /// `terms` table of scopes: number -> (kind, attribute).
-const SCOPES: u8 = b'c';
+pub(crate) const SCOPES: u8 = b'c';
 /// `terms` table of attribute texts: (scope, number) -> text.
-const TEXTS: u8 = b't';
+pub(crate) const TEXTS: u8 = b't';
 
 /// How many terms there may be: they are kept in memory.
 #[derive(Clone, Copy, Debug)]

@@ -114,7 +114,7 @@ pub(crate) struct Committer {
 }
 
 /// A rejection is an answer, an error is a failure of the store.
-type Numbering<T> = Result<std::result::Result<T, Rejection>>;
+pub(super) type Numbering<T> = Result<std::result::Result<T, Rejection>>;
 
 impl Committer {
     pub(super) fn new(engine: &Arc<Engine>, numbers: Numbers, to_seal: Sender<Arc<Active>>) -> Committer {
@@ -538,7 +538,7 @@ impl Committer {
         Ok(Ok(()))
     }
 
-    fn number_entity(&mut self, entity: &Entity, batch: &mut StoreBatch) -> Numbering<u32> {
+    pub(super) fn number_entity(&mut self, entity: &Entity, batch: &mut StoreBatch) -> Numbering<u32> {
         let store = &self.engine.lookup.store;
         let kind = match self.numbers.terms.word(&entity.kind, store, batch) {
             Ok(kind) => kind,

@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) index_cache_bytes: usize,
     pub(crate) reserve_bytes: u64,
     pub(crate) limits: Limits,
+    /// Whether a salvage into the store may be unfinished: for the salvage itself.
+    pub(crate) unfinished: bool,
 }
 
 impl Settings {
@@ -59,6 +61,7 @@ impl Settings {
             allow_open: self.allow_open_permissions,
             cache_bytes: self.block_cache_bytes,
             reserve_bytes: self.reserve_bytes,
+            unfinished: self.unfinished,
         }
     }
 }

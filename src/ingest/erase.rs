@@ -32,7 +32,7 @@ const HOPS_MAX: usize = 8;
 /// How long readers of an earlier moment are waited for.
 const READERS_WAIT: Duration = Duration::from_secs(2);
 /// What stands for the text of a saved cohort's expression that named somebody erased.
-const EXPR_ERASED: &str = "(an expression that named somebody who was erased)";
+pub(crate) const EXPR_ERASED: &str = "(an expression that named somebody who was erased)";
 
 /// What [`crate::Db::erase`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,10 +59,10 @@ pub struct ErasureReceipt {
     pub held_back: bool,
 }
 
-type Requests<'a> = Option<&'a Sender<Request>>;
+pub(super) type Requests<'a> = Option<&'a Sender<Request>>;
 
 /// Has the commit thread do something, and waits for the outcome.
-fn on_commit_thread<T: Send + 'static>(
+pub(super) fn on_commit_thread<T: Send + 'static>(
     requests: Requests<'_>,
     act: impl FnOnce(&mut Committer) -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -632,7 +632,7 @@ fn change_cohorts(
 }
 
 /// Whether an expression has the id in it, as a word or a text of its own.
-fn tells(expr: &str, id: &str) -> bool {
+pub(crate) fn tells(expr: &str, id: &str) -> bool {
     // As texts are shown, without the quotes.
     let test = Predicate::Kind(TextTest::Is(id.into())).to_string();
     let shown = test.split_once('"').and_then(|(_, rest)| rest.strip_suffix('"')).unwrap_or(id);

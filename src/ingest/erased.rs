@@ -17,7 +17,10 @@ use crate::segment::NOWHERE;
 use crate::store::{Batch, Family, Store};
 
 /// The reason for which late arrivals are refused. It names nobody.
-const REASON: &str = "names somebody who was erased, or what was theirs";
+pub(crate) const REASON: &str = "names somebody who was erased, or what was theirs";
+
+/// The number in the ledger of whom this store never knew.
+const NOBODY: u32 = u32::MAX;
 
 /// What was erased under a name.
 #[derive(Clone, Copy)]
@@ -56,6 +59,25 @@ impl Erased {
             entry = cursor.advance()?;
         }
         Ok(erased)
+    }
+
+    /// Takes over the ledger of another store, whose numbers mean nobody here: nobody of it is known to this one.
+    pub(super) fn adopt(&mut self, key: (u64, u64), rows: Vec<Erasure>, store: &Store, batch: &mut Batch) {
+        self.key = Some(key);
+        batch.put(store, Family::Meta, key::ERASURE_KEY, &record::encode(&key));
+        for mut row in rows {
+            row.numbers.iter_mut().for_each(|number| *number = NOBODY);
+            row.done = true;
+            self.list(&row, false);
+            self.rows.push(row);
+            let (number, row) = (self.rows.len() as u64, self.rows.last().expect("one was pushed"));
+            batch.put(store, Family::Meta, &key::erasure(number), &record::encode(row));
+        }
+    }
+
+    /// Whether nothing that names the entity is taken, whatever its time.
+    pub(super) fn is_gone(&self, entity: &Entity) -> bool {
+        self.key.is_some_and(|key| self.listed.get(&hash(key, entity)).is_some_and(|listed| listed.always))
     }
 
     /// Numbers of everybody and everything that was erased.

@@ -5,6 +5,7 @@
 //! *merge*. Invariants: nothing is visible before it is on the disk as asked for; a batch becomes
 //! visible whole, by one replacement of the view; after a failed write nothing is written any more.
 
+mod adopt;
 mod background;
 mod batch;
 mod commit;
@@ -24,13 +25,16 @@ mod trim;
 pub use batch::{Batch, Pending, Receipt};
 pub use health::{Health, HealthState};
 pub use metrics::{CacheMetrics, Metrics};
+pub(crate) use recovery::FORMAT;
 pub use recovery::Recovery;
 
+pub(crate) use adopt::{Ledger, adopt_cohort, adopt_names, take_over_ledger};
 pub(crate) use engine::{Engine, Request, Settings, Threads};
 pub use erase::ErasureReceipt;
+pub(crate) use erase::{EXPR_ERASED, erase, erase_pending, tells};
 #[cfg(test)]
 pub(crate) use erase::{Stop, erase_in_part};
-pub(crate) use erase::{erase, erase_pending};
+pub(crate) use erased::REASON as ERASED;
 pub(crate) use erased::adopt_ledger;
 pub(crate) use look::look;
 pub(crate) use prepare::prepare;

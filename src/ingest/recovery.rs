@@ -20,7 +20,7 @@ use crate::segment::{Active, Appended, Counted, identity, load_header, put_heade
 use crate::store::{Batch, Family, Store};
 
 /// Version of the layout of bytes on disk; see docs/format.md.
-const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
 /// What opening a store found and did: see [`crate::Db::recovery`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -239,7 +239,8 @@ mod tests {
     use crate::store::Setup;
     use crate::{Db, Entity, Event, Options, Timestamp};
 
-    const SETUP: Setup = Setup { create: false, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0 };
+    const SETUP: Setup =
+        Setup { create: false, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0, unfinished: false };
 
     fn open(path: &std::path::Path) -> Result<Db> {
         Db::open(path, Options::new().cache_bytes(1 << 20).name_cache_bytes(1 << 16).reserve_bytes(0))

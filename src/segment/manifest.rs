@@ -4,9 +4,9 @@ use crate::codec::record::{self, Counts, Header, Manifest};
 use crate::error::Result;
 use crate::store::{Batch, Family, Store, StoreSnapshot};
 
-const HEADER: &[u8] = b"header";
-const MANIFEST: &[u8] = b"manifest";
-const COUNTS: &[u8] = b"counts";
+pub(crate) const HEADER: &[u8] = b"header";
+pub(crate) const MANIFEST: &[u8] = b"manifest";
+pub(crate) const COUNTS: &[u8] = b"counts";
 
 /// What the store was created with; `None` for a new one.
 pub(crate) fn load_header(store: &Store) -> Result<Option<Header>> {

@@ -20,7 +20,9 @@ mod view;
 
 pub(crate) use active::{Active, Appended, Counted, add_totals, count};
 pub(crate) use dedupe::{Dedupe, Known, Match, identity, indexed_homes, visit_instant};
-pub(crate) use manifest::{load_counts, load_header, load_manifest, put_counts, put_header, put_manifest};
+pub(crate) use manifest::{
+    COUNTS, HEADER, MANIFEST, load_counts, load_header, load_manifest, put_counts, put_header, put_manifest,
+};
 pub(crate) use merge::{merge, pick as pick_merge};
 pub(crate) use rewrite::{Rewritten, Verdict, adjust_totals, doubts_lasts, fingerprint, rewrite, walk};
 pub(crate) use seal::seal;

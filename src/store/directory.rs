@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::private::{self, DATABASE, LOCK_FILE};
+use crate::store::unfinished::check_finished;
 
 /// Files written outside and not yet taken in live here; wiped at open, once nothing is missing.
 const STAGING: &str = "staging";
@@ -86,6 +87,7 @@ impl Directory {
         if !allow_open {
             private::check_private(&path, &fs::metadata(&path).map_err(failed)?)?;
         }
+        check_finished(&path)?;
         Ok(database)
     }
 
@@ -121,6 +123,54 @@ impl Drop for Directory {
         // Closing alone would not do: a process that is being started holds a copy of the descriptor
         // until it runs its program, and the lock with it.
         let _ = self.file.unlock();
+    }
+}
+
+/// Holds a store's directory as it is, until dropped: nobody opens it meanwhile, and nothing in it is written.
+pub(super) struct Looked {
+    path: PathBuf,
+    file: Option<File>,
+    _claim: Claim,
+    _held: File,
+}
+
+impl Looked {
+    /// Locks the directory at `path`, as far as it has a file to lock.
+    pub(super) fn acquire(path: &Path, allow_open: bool) -> Result<Looked> {
+        let failed = |cause| Error::from(cause).at(path.display());
+        if !path.join(DATABASE).is_dir() {
+            return Err(absent(path));
+        }
+        let path = fs::canonicalize(path).map_err(failed)?;
+        let held = File::open(&path).map_err(failed)?;
+        let metadata = held.metadata().map_err(failed)?;
+        let claim = Claim::of(private::identity(&metadata)).ok_or_else(|| busy("this", &path))?;
+        if !allow_open {
+            private::check_private(&path, &metadata)?;
+        }
+        let lock = path.join(LOCK_FILE);
+        // Anything but a file is no lock of ours.
+        let file = match fs::symlink_metadata(&lock) {
+            Ok(found) if found.is_file() => Some(File::open(&lock).map_err(failed)?),
+            _ => None,
+        };
+        match file.as_ref().map(File::try_lock) {
+            None | Some(Ok(())) => Ok(Looked { path, file, _claim: claim, _held: held }),
+            Some(Err(TryLockError::WouldBlock)) => Err(busy("another", &path)),
+            Some(Err(TryLockError::Error(cause))) => Err(Error::from(cause).at(lock.display())),
+        }
+    }
+
+    /// Where RocksDB's files are.
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+}
+
+impl Drop for Looked {
+    fn drop(&mut self) {
+        // As of `Directory`.
+        let _ = self.file.as_ref().map(File::unlock);
     }
 }
 

@@ -18,6 +18,14 @@ pub(super) fn missing_table(cause: &rocksdb::Error) -> Option<String> {
     number.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("{number}.sst"))
 }
 
+/// The sorted file that a text names, and the byte in it, if it tells.
+pub(super) fn table_named(cause: &rocksdb::Error) -> Option<(String, Option<u64>)> {
+    let (before, behind) = cause.as_ref().split_once(".sst")?;
+    let number = &before[before.trim_end_matches(|digit: char| digit.is_ascii_digit()).len()..];
+    let at = behind.strip_prefix(" offset ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    (!number.is_empty()).then(|| (format!("{number}.sst"), at))
+}
+
 /// What a text means, whose prefix gave `kind`. RocksDB itself knows of a full device only, and tells a
 /// used-up quota by the system's words. After a failure it repeats the same text for each write.
 fn meaning(kind: &Rocks, text: &str) -> (ErrorKind, &'static str) {

@@ -66,6 +66,41 @@ fn measure_file(path: &Path) -> Result<(u64, u64)> {
     }
 }
 
+/// The bytes up to the end of a file's last whole record.
+///
+/// # Errors
+/// As [`measure`].
+pub(super) fn whole(path: &Path) -> Result<u64> {
+    Ok(measure_file(path)?.1)
+}
+
+/// Appends a record to the bytes of a file, which end behind a whole one.
+pub(super) fn append(bytes: &mut Vec<u8>, record: &[u8]) {
+    let (mut rest, mut begun) = (record, false);
+    loop {
+        let left = (next_block(bytes.len() as u64) - bytes.len() as u64) as usize;
+        let Some(room) = left.checked_sub(HEADER as usize) else {
+            bytes.resize(bytes.len() + left, 0);
+            continue;
+        };
+        let (now, later) = rest.split_at(rest.len().min(room));
+        let part = match (begun, later.is_empty()) {
+            (false, true) => FULL,
+            (false, false) => FIRST,
+            (true, false) => MIDDLE,
+            (true, true) => LAST,
+        };
+        let covered = [&[part], now].concat();
+        bytes.extend_from_slice(&masked_crc(&covered).to_le_bytes());
+        bytes.extend_from_slice(&(now.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(&covered);
+        if later.is_empty() {
+            return;
+        }
+        (rest, begun) = (later, true);
+    }
+}
+
 /// The first place whose bytes do not agree with their checksum or length, in words.
 pub(super) fn find_damage(directory: &Path) -> io::Result<Option<String>> {
     for path in files(directory)? {

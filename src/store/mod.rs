@@ -16,9 +16,13 @@ mod rocks;
 mod snapshot;
 mod steady;
 mod table;
+mod unfinished;
+mod wreck;
 
 pub(crate) use families::Family;
 pub(crate) use rocks::{Batch, Pinned, Setup, Store};
 pub(crate) use snapshot::{Cursor, StoreSnapshot};
 pub(crate) use steady::{Captured, capture};
 pub(crate) use table::TableWriter;
+pub(crate) use unfinished::Target;
+pub(crate) use wreck::Wreck;

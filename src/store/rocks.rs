@@ -22,6 +22,7 @@ use crate::store::reserve::{Loan, Reserve};
 use crate::store::snapshot::Cursor;
 use crate::store::steady::steadily;
 use crate::store::table::TableWriter;
+use crate::store::unfinished;
 
 pub(super) type Rocks = DBWithThreadMode<SingleThreaded>;
 
@@ -39,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) cache_bytes: usize,
     /// Room kept for when the disk is full.
     pub(crate) reserve_bytes: u64,
+    /// Whether a salvage into the directory may be unfinished: for the salvage itself.
+    pub(crate) unfinished: bool,
 }
 
 /// What there was when the database was opened.
@@ -66,6 +69,9 @@ impl Store {
     pub(crate) fn open(path: &Path, setup: Setup) -> Result<Store> {
         let existing = nearest_existing(path);
         let directory = Directory::acquire(path, setup.create, setup.allow_open)?;
+        if !setup.unfinished {
+            unfinished::check_finished(directory.path())?;
+        }
         check_beginning(&directory.database())?;
         let reserve = Reserve::new(directory.path(), setup.reserve_bytes);
         // Recovery writes before it frees.

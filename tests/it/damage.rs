@@ -9,7 +9,7 @@ use ofone::{Predicate, Result, Score, Snapshot, Text};
 
 use crate::support::{at, entity, event, link, options, scratch, setting};
 
-const CUSTOMERS: u64 = 40;
+pub(crate) const CUSTOMERS: u64 = 40;
 
 /// Sets that pages, books, components' rows and links decide, each with some help of the others.
 const SETS: [&str; 8] = [
@@ -109,7 +109,7 @@ fn counts(snapshot: &Snapshot, text: &str) -> [Answer; 2] {
 }
 
 /// A copy of the store at `from`, as private.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::DirBuilder::new().mode(0o700).create(to).expect("a directory");
     for entry in fs::read_dir(from).expect("it can be listed") {
         let entry = entry.expect("its entries too");
@@ -123,7 +123,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// The store's files of this extension, largest first.
-fn files(store: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files(store: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(store.join("db")).expect("the files of the store");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|own| own == extension)).collect();
@@ -205,7 +205,7 @@ fn spoil(store: &Path, among: impl Fn(&Path) -> Vec<PathBuf>, rounds: u64, place
     noticed
 }
 
-fn scramble(number: u64) -> u64 {
+pub(crate) fn scramble(number: u64) -> u64 {
     let mixed = (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 11
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LINE_MAX: usize = 120;
 
 /// The floors, bottom up. A file sees the floors below it and its own folder.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["error"],
     &["fail", "model"],
     &["codec", "expr", "import"],
@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 9] = [
     &["segment"],
     &["backup", "ingest", "query"],
     &["export", "db"],
+    &["salvage"],
 ];
 
 /// Crates, and the folder that alone may name each.

@@ -24,6 +24,11 @@ pub(crate) struct StoreArgs {
 }
 
 impl StoreArgs {
+    /// Whether the directory may be open to others.
+    pub(crate) fn allows_open_permissions(&self) -> bool {
+        self.access.allow_open_permissions
+    }
+
     /// Opens the store, which must be there.
     pub(crate) fn open(&self) -> Result<Db, Failure> {
         if self.live {

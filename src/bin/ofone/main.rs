@@ -24,6 +24,7 @@ mod progress;
 mod restore;
 mod retain;
 mod rows;
+mod salvage;
 mod screen;
 mod stats;
 mod stream;
@@ -71,6 +72,7 @@ enum Command {
     Backup(backup::Args),
     Backups(backups::Args),
     Restore(restore::Args),
+    Salvage(salvage::Args),
 }
 
 fn main() -> ExitCode {
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::Backup(args) => backup::run(&args),
         Command::Backups(args) => backups::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Salvage(args) => salvage::run(&args),
     };
     exit::report(done)
 }
