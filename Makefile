@@ -11,7 +11,7 @@ CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=tr
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model faults soak-kill soak-power soak-io soak-damage fixture real-data lint build-benches bench fuzz setup help
+.PHONY: demo test model faults soak-kill soak-power soak-io soak-damage fixture real-data lint build-benches bench fuzz fuzz-short setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
@@ -24,6 +24,7 @@ help:
 	@echo 'make lint           format, clippy and docs, warnings are errors'
 	@echo 'make bench          measure; make build-benches only compiles what measures'
 	@echo 'make fuzz TARGET=import SECONDS=60  needs cargo-fuzz and a nightly compiler'
+	@echo 'make fuzz-short     each target for SECONDS=20, if there is cargo-fuzz'
 	@echo 'make setup          install what building needs (Debian, Ubuntu)'
 
 define DEMO
@@ -123,6 +124,15 @@ TARGET ?= operations
 SECONDS ?= 60
 fuzz: setup
 	cd fuzz && CARGO_TARGET_DIR=target cargo +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS)
+
+# Every target for some seconds, with at most 512 MiB at once.
+fuzz-short: SECONDS = 20
+fuzz-short: setup
+	@if ! cargo +nightly fuzz --version >/dev/null 2>&1; then \
+		echo 'skipped: fuzzing, there is no cargo-fuzz with a nightly compiler'; \
+	else cd fuzz && for target in fuzz_targets/*.rs; do \
+		CARGO_TARGET_DIR=target cargo +nightly fuzz run "$$(basename "$$target" .rs)" -- \
+			-max_total_time=$(SECONDS) -malloc_limit_mb=512 || exit 1; done; fi
 
 define SETUP
 set -eu

@@ -79,6 +79,10 @@ mod query;
 mod db;
 pub mod export;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod salvage;
 
 pub use db::{Db, Durability, Options, Writer};

@@ -6,22 +6,27 @@ use bincode::{Decode, Encode};
 use crate::codec::raw::Layout;
 use crate::error::{Error, Result};
 
-/// Most bytes a record may claim while it is decoded.
-const LIMIT: usize = 1 << 30;
-
-fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<LIMIT>()
+/// `MOST` is what a record may claim while it is decoded, in bytes of memory.
+fn config<const MOST: usize>() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<MOST>()
 }
 
 /// The bytes of a record.
 pub(crate) fn encode(record: &impl Encode) -> Vec<u8> {
-    bincode::encode_to_vec(record, config()).expect("records in memory encode")
+    bincode::encode_to_vec(record, config::<{ 1 << 30 }>()).expect("records in memory encode")
 }
 
 /// The record of `bytes`, all of them.
 pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T> {
-    let (record, read) = bincode::decode_from_slice(bytes, config())
-        .map_err(|cause| Error::corrupt("record does not decode").because(cause))?;
+    // No record takes more than 16 times its bytes, and room is made before they are read.
+    let decoded = match bytes.len() {
+        0..0x1000 => bincode::decode_from_slice(bytes, config::<{ 1 << 16 }>()),
+        0x1000..0x1_0000 => bincode::decode_from_slice(bytes, config::<{ 1 << 20 }>()),
+        0x1_0000..0x10_0000 => bincode::decode_from_slice(bytes, config::<{ 1 << 24 }>()),
+        0x10_0000..0x100_0000 => bincode::decode_from_slice(bytes, config::<{ 1 << 28 }>()),
+        _ => bincode::decode_from_slice(bytes, config::<{ 1 << 30 }>()),
+    };
+    let (record, read) = decoded.map_err(|cause| Error::corrupt("record does not decode").because(cause))?;
     if read == bytes.len() {
         Ok(record)
     } else {
@@ -196,7 +201,21 @@ mod tests {
         assert!(decode::<Header>(&huge).is_err());
     }
 
+    #[test]
+    fn room_is_made_only_for_what_the_bytes_can_hold() {
+        // Packed rows of 2^24 bytes, of which none is there.
+        let error = decode::<LogRow>(&[0, 0, 252, 0, 0, 0, 1]).unwrap_err();
+        let cause = std::error::Error::source(&error).map(|cause| format!("{cause:?}"));
+        assert_eq!(cause.as_deref(), Some("LimitExceeded"));
+    }
+
     proptest! {
+        #[test]
+        fn records_of_any_size_survive(words in proptest::collection::vec(0u64..3, 0..40_000)) {
+            let counts = Counts { entities: words, links: 3 };
+            prop_assert_eq!(decode::<Counts>(&encode(&counts)).unwrap(), counts);
+        }
+
         #[test]
         fn arbitrary_records_never_panic(bytes: Vec<u8>) {
             let _ = (decode::<LogRow>(&bytes), decode::<Manifest>(&bytes), decode::<Shape>(&bytes));

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 10] = [
     &["index"],
     &["segment"],
     &["backup", "ingest", "query"],
-    &["export", "db"],
+    &["export", "db", "fuzzing"],
     &["salvage"],
 ];
 
