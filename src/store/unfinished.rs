@@ -84,11 +84,11 @@ impl Target {
         // The mark stays when something cannot be removed, so that nobody opens what is left.
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         let others = entries.map(|entry| entry.path()).filter(|path| *path != self.path.join(MARK));
-        let removed = others.map(|path| match path.is_dir() {
+        let mut removed = others.map(|path| match path.is_dir() {
             true => fs::remove_dir_all(path),
             false => fs::remove_file(path),
         });
-        if removed.fold(true, |all, one| all && one.is_ok()) {
+        if removed.all(|one| one.is_ok()) {
             let _ = fs::remove_file(self.path.join(MARK));
             if !self.was_there {
                 let _ = fs::remove_dir(&self.path);

@@ -34,6 +34,9 @@ pub(crate) struct LostTable {
     pub(crate) rows: u64,
 }
 
+/// What is done with a key and its value.
+pub(crate) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// Where reading could not go on, in words without keys.
 pub(crate) struct Gap(pub(crate) String);
 
@@ -98,7 +101,7 @@ impl Wreck {
         &self,
         family: Family,
         (from, to): (&[u8], Option<&[u8]>),
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+        each: &mut Each<'_>,
         gap: &mut dyn FnMut(Gap),
     ) -> Result<()> {
         let mut at = from.to_vec();

@@ -19,8 +19,8 @@ use crate::support::{entity, scratch};
 /// The format's number, as the source has it.
 fn format() -> u32 {
     let source = include_str!("../../src/ingest/recovery.rs");
-    let number = source.lines().find_map(|line| line.strip_prefix("const FORMAT: u32 = ")?.strip_suffix(';'));
-    number.expect("src/ingest/recovery.rs has the format's number").parse().expect("a number")
+    let number = source.lines().find_map(|line| line.strip_suffix(';')?.split_once("const FORMAT: u32 = "));
+    number.expect("src/ingest/recovery.rs has the format's number").1.parse().expect("a number")
 }
 
 fn folder() -> PathBuf {
