@@ -216,28 +216,6 @@ impl Packed<'_> {
 }
 
 impl Packed<'_> {
-    /// How many of the first `count` numbers, which must all be within the block, are among those told.
-    pub(crate) fn count(&self, count: usize, among: &[bool; 256]) -> u64 {
-        let (width, mask) = (self.width as usize, (1u64 << self.width) - 1);
-        let told = |number: u64| u64::from(among[usize::from(number as u8)]);
-        match width {
-            0 => count as u64 * told(0),
-            1..=8 => {
-                let word = |at: usize| {
-                    let word = self.bytes.get(at..).and_then(|bytes| bytes.first_chunk::<8>());
-                    word.map_or(0, |bytes| u64::from_le_bytes(*bytes))
-                };
-                let whole = (0..count / 8).map(|eight| {
-                    let word = word(eight * width);
-                    (0..8).map(|at| told(word >> (at * width) & mask)).sum::<u64>()
-                });
-                let rest = word(count / 8 * width);
-                whole.sum::<u64>() + (0..count % 8).map(|at| told(rest >> (at * width) & mask)).sum::<u64>()
-            }
-            _ => (0..count).map(|at| u64::from(among.get(self.get(at) as usize) == Some(&true))).sum(),
-        }
-    }
-
     /// Appends the first `count` numbers, which must all be within the block.
     pub(crate) fn unpack(&self, count: usize, out: &mut Vec<u16>) {
         let (width, mask) = (self.width as usize, (1u64 << self.width) - 1);
@@ -706,9 +684,6 @@ mod tests {
             let mut all = vec![7];
             packed.unpack(block.len(), &mut all);
             assert!((0..block.len()).all(|at| packed.get(at) == u32::from(all[at + 1])));
-            let odd: [bool; 256] = std::array::from_fn(|number| number % 2 != 0);
-            let counted = all[1..].iter().filter(|number| **number % 2 != 0).count();
-            assert_eq!(packed.count(block.len(), &odd), counted as u64);
             all.split_off(1)
         };
         BlockEvents {

@@ -12,8 +12,8 @@ use ofone::{Db, ErrorKind, Snapshot, StreamItem};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::live::{CUSTOMERS, batch};
-use crate::live_view::{WritingProcess, check, contents};
-use crate::support::{open, options, scratch, setting};
+use crate::live_view::{WritingProcess, check};
+use crate::support::{contents, open, options, scratch, setting};
 
 const SEGMENT: usize = 500;
 

@@ -1,6 +1,5 @@
 //! One process looks into a store that another is writing.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use ofone::{Batch, Db, ErrorKind, Snapshot};
 
 use crate::live::{CUSTOMERS, batch, look};
-use crate::support::{event, open, options, scratch, setting};
+use crate::support::{contents, event, open, options, scratch, setting};
 
 /// A writing process whose parent is gone ends by itself after this.
 const CHILD_LIFE: Duration = Duration::from_secs(60);
@@ -86,23 +85,6 @@ pub(super) fn check(snapshot: &Snapshot) {
     }
     let report = snapshot.check().expect("a check");
     assert_eq!((report.problems, report.problems_unlisted), (Vec::<String>::new(), 0));
-}
-
-/// Every file below `directory` with its bytes.
-pub(super) fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![directory.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a listing") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.insert(path.clone(), fs::read(&path).expect("its bytes"));
-            }
-        }
-    }
-    found
 }
 
 #[test]

@@ -11,7 +11,7 @@ use ofone::{
 };
 
 use crate::damage::{CUSTOMERS, copy, files, scramble, told, write};
-use crate::support::{at, entity, event, link, options, scratch, setting};
+use crate::support::{at, contents, entity, event, link, options, scratch, setting};
 
 /// A store of some segments, of which the last batches are not sealed.
 fn store(at: &Path, sealed: u64, unsealed: u64) {
@@ -47,28 +47,11 @@ fn well(db: &Db) {
     assert_eq!(db.check().expect("a report").problems, Vec::<String>::new());
 }
 
-/// The names and bytes of all files of a store.
-fn bytes(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![store.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("it can be listed") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.insert(path.clone(), fs::read(path).expect("a file"));
-            }
-        }
-    }
-    found
-}
-
 /// Salvages the store, whose ledger of erasures may be in doubt, and holds the outcome against the whole one.
 fn salvaged(damaged: &Path, into: &Path, whole: &BTreeMap<EventName, Event>) -> (SalvageReport, Db) {
-    let before = bytes(damaged);
+    let before = contents(damaged);
     let report = salvage(damaged, into, &SalvageOptions::new().without_erasures(true)).expect("some of it");
-    assert!(bytes(damaged) == before, "the damaged store is as it was");
+    assert!(contents(damaged) == before, "the damaged store is as it was");
     let db = Db::open(into, options(1 << 20).create(false)).expect("a store");
     well(&db);
     for (name, event) in events(&db) {
@@ -106,9 +89,9 @@ fn an_undamaged_store_comes_over_whole() {
     let place = scratch();
     let (old, new) = (place.path().join("old"), place.path().join("new"));
     store(&old, 20, 5);
-    let before = bytes(&old);
+    let before = contents(&old);
     let report = salvage(&old, &new, &SalvageOptions::new()).expect("all of it");
-    assert!(bytes(&old) == before, "nothing is written there");
+    assert!(contents(&old) == before, "nothing is written there");
     assert!(report.is_whole(), "{report:?}");
     let (old, new) = (Db::open(&old, options(300)).expect("old"), Db::open(&new, options(300)).expect("new"));
     assert_eq!(stats(&old), stats(&new));

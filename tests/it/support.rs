@@ -1,6 +1,8 @@
 //! What every test needs: a place, options that make seals and merges frequent, short names.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ofone::{Db, Durability, Entity, Event, Link, Options, Timestamp};
@@ -51,4 +53,21 @@ pub(crate) fn link(from: &str, relation: &str, to: &str) -> Link {
 /// The environment variable `name`, or `default`.
 pub(crate) fn setting<T: FromStr>(name: &str, default: T) -> T {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Every file below `directory` with its bytes.
+pub(crate) fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![directory.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a listing") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.clone(), fs::read(&path).expect("its bytes"));
+            }
+        }
+    }
+    found
 }

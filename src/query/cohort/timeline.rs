@@ -61,7 +61,7 @@ impl TimelineQuery {
         self
     }
 
-    /// Leaves the customers uncounted, which may save most of the work.
+    /// Leaves the customers uncounted, told as 0, which may save most of the work. Default: both are counted.
     pub fn events_only(mut self) -> TimelineQuery {
         self.events_only = true;
         self
@@ -70,7 +70,9 @@ impl TimelineQuery {
     /// Counts. The buckets go from the first with an event to the last, those without any included; a
     /// bucket that the window cuts is given whole, and counts what lies in the window.
     ///
-    /// Cost: one read of each customer's stream in the window, then one of each home that matters.
+    /// Cost: from the index, one look at each event of the kinds in question, or at whole blocks of them; rows of
+    /// what it leaves open are read. Within a cohort: one read of each member's stream in the window, then one
+    /// of the homes of what members felt of others.
     ///
     /// # Errors
     /// `Invalid` for a length that is not positive, an unknown zone, more than 100,000 buckets, a cohort of

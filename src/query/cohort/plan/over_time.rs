@@ -313,9 +313,6 @@ impl Counting {
             }
             let most = counts.len() - 1;
             let told = match &mut counts[..] {
-                [count] if edges.whole() => {
-                    glance.exact().map(|holds| count.events += block.classes.count(block.len(), &holds)).is_some()
-                }
                 [count] => self.sieve.certain_events(block, glance, edges, |_, is| count.events += u64::from(is)),
                 counts => self.sieve.certain_events(block, glance, edges, |tick, is| {
                     counts[cut.part(tick).min(most)].events += u64::from(is);
