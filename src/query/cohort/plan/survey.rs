@@ -54,7 +54,8 @@ impl Cut {
                 split.push((inside / tick) as u16);
             }
             parts.push((((inside + tick - 1) / tick) as u32, from));
-            if i128::from(to) >= end || to <= at {
+            // The last bucket of all has no end.
+            if i128::from(to) >= end || to <= at || to == i64::MAX {
                 break;
             }
             at = to;
