@@ -5,8 +5,9 @@
 //! each byte it is given.
 
 use crate::codec::chunk::{self, ChunkBase, Everything, Row, Scratch};
+use crate::codec::homes::HOME_WORDS;
 use crate::codec::key::{self, LinkKey};
-use crate::codec::page::{self, BlockEvents, HOME_WORDS, Page};
+use crate::codec::page::{self, BlockEvents, Page};
 use crate::codec::raw::{Layout, RawEvent};
 use crate::codec::record::{
     self, Counts, Erasure, Header, LogRow, Manifest, SavedCohort, SealMeta, SegmentMeta, Shape, Totals,

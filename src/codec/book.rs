@@ -59,16 +59,16 @@ pub(crate) fn places_of(bytes: &[u8], entity: u32, places: &mut Vec<Place>) -> R
     while reader.remaining() > 0 {
         at = at.wrapping_add(reader.varint_u32()?);
         let count = reader.length()?;
-        let from = places.len();
-        let mut home = 0u16;
-        for _ in 0..count {
-            home = home.wrapping_add(reader.varint_u32()? as u16);
-            if at == entity {
-                places.push(Place { entity, home, rank: 0 });
+        let mut homes = reader;
+        reader.skip_varints(count)?;
+        let ranks = reader.bytes(count)?;
+        if at == entity {
+            places.reserve(count);
+            let mut home = 0u16;
+            for &rank in ranks {
+                home = home.wrapping_add(homes.varint_u32()? as u16);
+                places.push(Place { entity, home, rank });
             }
-        }
-        for (place, &rank) in places[from..].iter_mut().zip(reader.bytes(count)?) {
-            place.rank = rank;
         }
         if at >= entity {
             break;

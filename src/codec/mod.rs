@@ -8,6 +8,7 @@ pub(crate) mod book;
 pub(crate) mod calendar;
 pub(crate) mod chunk;
 pub(crate) mod filter;
+pub(crate) mod homes;
 pub(crate) mod key;
 pub(crate) mod page;
 pub(crate) mod raw;

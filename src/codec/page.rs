@@ -6,14 +6,11 @@
 
 use smallvec::SmallVec;
 
+use crate::codec::homes::{self, HOME_WORDS, Homes};
 use crate::codec::raw;
 use crate::codec::varint::{self, Reader};
 use crate::error::{Error, Result};
 
-/// Homes of one page: those whose numbers share their upper half.
-pub(crate) const PAGE_HOMES: usize = 1 << 16;
-/// Words of a set of the homes of one page.
-pub(crate) const HOME_WORDS: usize = PAGE_HOMES / 64;
 /// Texts of one attribute that a page numbers; of one with more it says nothing.
 pub(crate) const ATTRIBUTE_TEXTS_MAX: usize = 255;
 /// Entities of an event that a page tells of: its first ones, subjects before context.
@@ -28,13 +25,6 @@ pub(crate) const ENTITY_FIRST: u8 = 2;
 pub(crate) const ENTITY_OTHER: u8 = 255;
 /// Bytes behind the last section, so that eight can be read at once anywhere.
 const PADDING: usize = 8;
-
-/// Homes as u16, one an event.
-const HOMES_RAW: u8 = 0;
-/// Homes as differences of a byte each; 255 adds 255 and goes on.
-const HOMES_GAPS: u8 = 1;
-/// Homes as a set of bits, and a bit an event that is set where a home begins.
-const HOMES_SET: u8 = 2;
 
 /// What the events of one page have in common with some of its others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +111,7 @@ pub(crate) fn encode(classes: &[Class], attributes: &[Attribute], blocks: &[Bloc
     let mut previous = 0i64;
     for block in blocks {
         let from = sections.len();
-        encode_homes(&block.homes, &mut sections);
+        homes::encode(&block.homes, &mut sections);
         block.ticks.iter().for_each(|ticks| sections.extend_from_slice(&ticks.to_le_bytes()));
         pack(block.classes.iter().map(|&class| u64::from(class)), width(classes.len()), &mut sections);
         for (codes, attribute) in block.attributes.iter().zip(attributes) {
@@ -141,37 +131,6 @@ pub(crate) fn encode(classes: &[Class], attributes: &[Attribute], blocks: &[Bloc
     }
     out.extend_from_slice(&sections);
     out.extend_from_slice(&[0; PADDING]);
-}
-
-fn encode_homes(homes: &[u16], out: &mut Vec<u8>) {
-    let escapes: usize = homes.windows(2).map(|pair| usize::from(pair[1] - pair[0]) / 255).sum();
-    let gaps = homes.len() + escapes + usize::from(homes[0]) / 255;
-    let set = PAGE_HOMES / 8 + homes.len().div_ceil(8);
-    if 2 * homes.len() <= gaps.min(set) {
-        out.push(HOMES_RAW);
-        homes.iter().for_each(|home| out.extend_from_slice(&home.to_le_bytes()));
-    } else if gaps <= set {
-        out.push(HOMES_GAPS);
-        varint::put(out, gaps as u64);
-        let mut previous = 0;
-        for &home in homes {
-            let gap = home - previous;
-            out.extend(std::iter::repeat_n(255, usize::from(gap / 255)));
-            out.push((gap % 255) as u8);
-            previous = home;
-        }
-    } else {
-        out.push(HOMES_SET);
-        let from = out.len();
-        out.resize(from + set, 0);
-        let (bits, begins) = out[from..].split_at_mut(PAGE_HOMES / 8);
-        let mut previous = None;
-        for (at, &home) in homes.iter().enumerate() {
-            bits[usize::from(home) / 8] |= 1 << (home % 8);
-            begins[at / 8] |= u8::from(previous != Some(home)) << (at % 8);
-            previous = Some(home);
-        }
-    }
 }
 
 /// Appends numbers of `width` bits each, lowest first, to whole bytes.
@@ -237,14 +196,6 @@ impl Packed<'_> {
             _ => out.extend((0..count).map(|at| self.get(at) as u16)),
         }
     }
-}
-
-/// The homes of a block, in one of three forms.
-#[derive(Clone, Copy, Debug)]
-enum Homes<'a> {
-    Raw(&'a [u8]),
-    Gaps(&'a [u8]),
-    Set { bits: &'a [u8], begins: &'a [u8] },
 }
 
 /// A page, taken apart but not unpacked.
@@ -367,15 +318,7 @@ impl Page {
         let count = head.count;
         let bytes = self.sections.get(head.from..head.to + PADDING).unwrap_or_default();
         let mut reader = Reader::new(bytes);
-        let homes = match reader.byte()? {
-            HOMES_RAW => Homes::Raw(reader.bytes(count.saturating_mul(2))?),
-            HOMES_GAPS => {
-                let length = reader.length()?;
-                Homes::Gaps(reader.bytes(length)?)
-            }
-            HOMES_SET => Homes::Set { bits: reader.bytes(PAGE_HOMES / 8)?, begins: reader.bytes(count.div_ceil(8))? },
-            form => return Err(Error::corrupt(format!("homes of unknown form {form}"))),
-        };
+        let homes = Homes::read(&mut reader, count)?;
         let ticks = reader.bytes(count.saturating_mul(2))?;
         let mut packed = |width: u32| -> Result<Packed<'_>> {
             let from = bytes.len() - reader.remaining();
@@ -439,51 +382,7 @@ impl Block<'_> {
     /// # Errors
     /// `Corrupt` when there are more or fewer homes than events.
     pub(crate) fn unpack_homes(&self, out: &mut Vec<u16>) -> Result<()> {
-        let from = out.len();
-        match self.homes {
-            Homes::Raw(bytes) => {
-                out.extend(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])));
-            }
-            Homes::Gaps(gaps) => {
-                // One place more than there are homes, where a wrong count shows.
-                out.resize(from + self.count + 1, 0);
-                let (mut at, mut home) = (from, 0u16);
-                for &gap in gaps {
-                    home = home.wrapping_add(u16::from(gap));
-                    match out.get_mut(at) {
-                        Some(place) => *place = home,
-                        None => return Err(Error::corrupt("block with more homes than events")),
-                    }
-                    at += usize::from(gap != 255);
-                }
-                if at != from + self.count {
-                    return Err(Error::corrupt("block with other homes than events"));
-                }
-                out.truncate(at);
-            }
-            Homes::Set { bits, begins } => {
-                let words = bits.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
-                for (word, base) in words.zip((0u32..).step_by(64)) {
-                    let mut rest = word;
-                    while rest != 0 {
-                        out.push((base + rest.trailing_zeros()) as u16);
-                        rest &= rest - 1;
-                    }
-                }
-                let begun: usize = begins.iter().map(|byte| byte.count_ones() as usize).sum();
-                let mut last = out.len();
-                if last != from + begun || begins[0] & 1 == 0 {
-                    return Err(Error::corrupt("block with other homes than bits"));
-                }
-                // From behind, each home moves to where the last of its events lies, never before its place.
-                out.resize(from + self.count, 0);
-                for at in (0..self.count).rev() {
-                    out[from + at] = out[last - 1];
-                    last -= usize::from(begins[at / 8] >> (at % 8) & 1);
-                }
-            }
-        }
-        Ok(())
+        self.homes.unpack(self.count, out)
     }
 
     /// Appends place and home of each event whose home is in `wanted`, in order. Cheap where few are.
@@ -491,154 +390,21 @@ impl Block<'_> {
     /// # Errors
     /// `Corrupt` when there are more or fewer homes than events.
     pub(crate) fn find_homes(&self, wanted: &[u64; HOME_WORDS], found: &mut Vec<(u32, u16)>) -> Result<()> {
-        let has = |home: u16| wanted[usize::from(home) / 64] >> (home % 64) & 1 != 0;
-        match self.homes {
-            Homes::Raw(bytes) => {
-                let homes = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-                found.extend((0u32..).zip(homes).filter(|(_, home)| has(*home)));
-                Ok(())
-            }
-            Homes::Gaps(gaps) => find_in_gaps(gaps, self.count, wanted, found),
-            Homes::Set { bits, begins } => find_in_set(bits, begins, self.count, wanted, found),
-        }
+        self.homes.find(self.count, wanted, found)
     }
 
     /// How many different homes there are.
     pub(crate) fn count_homes(&self) -> u64 {
-        match self.homes {
-            Homes::Raw(bytes) => {
-                let homes = || bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-                1 + homes().zip(homes().skip(1)).map(|(a, b)| u64::from(a != b)).sum::<u64>()
-            }
-            // A gap of nothing stays with its home, unless it ends a longer one; the first begins.
-            Homes::Gaps(gaps) => {
-                let begins = |gap: u8, before: u8| u64::from(gap != 255 && (gap != 0 || before == 255));
-                let first = gaps.first().map_or(0, |&gap| begins(gap, 255));
-                let rest = gaps.get(1..).unwrap_or_default();
-                first + gaps.iter().zip(rest).map(|(&before, &gap)| begins(gap, before)).sum::<u64>()
-            }
-            Homes::Set { bits, begins } => {
-                let shorter = if begins.len() < bits.len() { begins } else { bits };
-                shorter.iter().map(|byte| u64::from(byte.count_ones())).sum()
-            }
-        }
+        self.homes.different()
     }
 
     /// Adds every home to `set`.
+    ///
+    /// # Errors
+    /// `Corrupt` when there are more or fewer homes than events.
     pub(crate) fn add_homes(&self, set: &mut [u64; HOME_WORDS]) -> Result<()> {
-        match self.homes {
-            Homes::Set { bits, .. } => {
-                for (word, bits) in set.iter_mut().zip(bits.chunks_exact(8)) {
-                    *word |= u64::from_le_bytes(bits.try_into().expect("eight bytes"));
-                }
-                Ok(())
-            }
-            Homes::Raw(bytes) => {
-                for pair in bytes.chunks_exact(2) {
-                    let home = u16::from_le_bytes([pair[0], pair[1]]);
-                    set[usize::from(home) / 64] |= 1 << (home % 64);
-                }
-                Ok(())
-            }
-            // A home of 255 further on is followed by its rest, never by the end.
-            Homes::Gaps(gaps) => {
-                let (mut home, mut count) = (0u16, 0);
-                for &gap in gaps {
-                    home = home.wrapping_add(u16::from(gap));
-                    set[usize::from(home) / 64] |= u64::from(gap != 255) << (home % 64);
-                    count += usize::from(gap != 255);
-                }
-                if count != self.count {
-                    return Err(Error::corrupt("block with other homes than events"));
-                }
-                Ok(())
-            }
-        }
+        self.homes.add_to(self.count, set)
     }
-}
-
-/// [`Block::find_homes`] in differences: runs of them that end before the next wanted home are only added up.
-fn find_in_gaps(gaps: &[u8], count: usize, wanted: &[u64; HOME_WORDS], found: &mut Vec<(u32, u16)>) -> Result<()> {
-    const RUN: usize = 64;
-    let (mut at, mut home) = (0usize, 0u32);
-    let mut next = next_home(wanted, 0);
-    for run in gaps.chunks(RUN) {
-        let sum: u32 = run.iter().map(|&gap| u32::from(gap)).sum();
-        if home + sum < next {
-            home += sum;
-            at += run.iter().filter(|&&gap| gap != 255).count();
-            continue;
-        }
-        for &gap in run {
-            home += u32::from(gap);
-            if gap != 255 {
-                let word = wanted.get(home as usize / 64).copied().unwrap_or(0);
-                if word >> (home % 64) & 1 != 0 {
-                    found.push((at as u32, home as u16));
-                }
-                at += 1;
-            }
-        }
-        next = next_home(wanted, home);
-    }
-    if at == count { Ok(()) } else { Err(Error::corrupt("block with other homes than events")) }
-}
-
-/// The first of `wanted` from `home` on; 65,536 or more when there is none.
-fn next_home(wanted: &[u64; HOME_WORDS], home: u32) -> u32 {
-    let Some(&first) = wanted.get(home as usize / 64) else { return u32::MAX };
-    let first = first >> (home % 64) << (home % 64);
-    if first != 0 {
-        return home / 64 * 64 + first.trailing_zeros();
-    }
-    let behind = wanted.iter().zip((0u32..).step_by(64)).skip(home as usize / 64 + 1);
-    behind.filter(|(word, _)| **word != 0).map(|(word, base)| base + word.trailing_zeros()).next().unwrap_or(u32::MAX)
-}
-
-/// [`Block::find_homes`] in bits: the rank of a home among the bits is that of its first event among
-/// the beginnings.
-fn find_in_set(
-    bits: &[u8],
-    begins: &[u8],
-    count: usize,
-    wanted: &[u64; HOME_WORDS],
-    found: &mut Vec<(u32, u16)>,
-) -> Result<()> {
-    let begin = |word: usize| {
-        let mut eight = [0; 8];
-        let bytes = begins.get(word * 8..).unwrap_or_default();
-        let bytes = &bytes[..bytes.len().min(8)];
-        eight[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(eight)
-    };
-    // Homes before the word at hand. The word of beginnings at hand, what is left of it, and how many
-    // beginnings are before that.
-    let (mut rank, mut word, mut left, mut before) = (0u32, 0usize, begin(0), 0u32);
-    for (base, (bits, &wanted)) in (0u32..).step_by(64).zip(bits.chunks_exact(8).zip(wanted)) {
-        let bits = u64::from_le_bytes(bits.try_into().expect("eight bytes"));
-        let mut both = bits & wanted;
-        while both != 0 {
-            let bit = both.trailing_zeros();
-            both &= both - 1;
-            let own = rank + (bits & ((1 << bit) - 1)).count_ones();
-            while word * 64 < count && before + left.count_ones() <= own {
-                before += left.count_ones();
-                word += 1;
-                left = begin(word);
-            }
-            (before..own).for_each(|_| left &= left.wrapping_sub(1));
-            before = own;
-            if left == 0 {
-                return Err(Error::corrupt("block with other homes than bits"));
-            }
-            let first = word * 64 + left.trailing_zeros() as usize;
-            let follows = |at: usize| at < count && begins[at / 8] >> (at % 8) & 1 == 0;
-            found.push((first as u32, (base + bit) as u16));
-            found.extend((first + 1..).take_while(|&at| follows(at)).map(|at| (at as u32, (base + bit) as u16)));
-        }
-        rank += bits.count_ones();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -104,6 +104,21 @@ impl<'a> Reader<'a> {
         self.varint().map(unzigzag)
     }
 
+    /// Passes over `count` integers, whatever their width.
+    pub(crate) fn skip_varints(&mut self, mut count: usize) -> Result<()> {
+        // As many end in eight bytes as there are bytes without a top bit.
+        while count >= 8
+            && let Some((eight, rest)) = self.rest.split_first_chunk::<8>()
+        {
+            count -= (!u64::from_le_bytes(*eight) & 0x8080_8080_8080_8080).count_ones() as usize;
+            self.rest = rest;
+        }
+        while count > 0 {
+            count -= usize::from(self.byte()? < 0x80);
+        }
+        Ok(())
+    }
+
     #[inline]
     pub(crate) fn varint_u32(&mut self) -> Result<u32> {
         u32::try_from(self.varint()?).map_err(|_| Error::corrupt("number wider than 32 bits"))
@@ -171,6 +186,21 @@ mod tests {
             let (mut fast, mut slow) = (Reader::new(&bytes), Reader::new(&bytes));
             prop_assert_eq!(fast.varint().ok(), slow.varint_bytewise().ok());
             prop_assert_eq!(fast.remaining(), slow.remaining());
+        }
+
+        #[test]
+        fn passing_over_numbers_ends_where_reading_them_does(
+            numbers in proptest::collection::vec((any::<u64>(), 0u32..64), 0..40),
+            count in 0usize..42,
+        ) {
+            let mut bytes = Vec::new();
+            numbers.iter().for_each(|(number, shift)| put(&mut bytes, number >> shift));
+            let (mut fast, mut slow) = (Reader::new(&bytes), Reader::new(&bytes));
+            let read: Result<Vec<u64>> = (0..count).map(|_| slow.varint()).collect();
+            prop_assert_eq!(fast.skip_varints(count).is_ok(), read.is_ok());
+            if read.is_ok() {
+                prop_assert_eq!(fast.remaining(), slow.remaining());
+            }
         }
 
         #[test]

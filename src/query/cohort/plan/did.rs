@@ -81,15 +81,11 @@ impl Planner<'_> {
         if named.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Own::default());
         }
-        let (candidates, named) = match &named {
-            Some(named) => self.homes_naming(named).map(|(homes, by_slab)| (Some(homes), Some(by_slab)))?,
-            None => (None, None),
-        };
+        let named = named.map(|named| self.named_by_slab(&named)).transpose()?;
         let in_memory = self.in_memory(asked)?;
-        if let Some(candidates) = &candidates
-            && candidates.len() * EVENTS_A_READ <= self.sealed_count(asked.judge)
-        {
-            let mut others = candidates.clone();
+        let few = self.sealed_count(asked.judge) / EVENTS_A_READ;
+        if let Some(homes) = named.as_ref().and_then(|named| self.few_homes(named, few)) {
+            let mut others = homes;
             others.extend(in_memory.keys().copied());
             self.explain.plan(format!("  {} homes name the entities: read each", others.len()));
             let bounds = self.read_rows(asked, &others, &in_memory)?;

@@ -326,16 +326,24 @@ pub(crate) fn blocks(
     window: Window,
     looks: Looks,
 ) -> impl Iterator<Item = Result<(&Head, Block<'_>, Edges)>> {
+    heads(page, calendar, window, looks).map(|(head, edges)| Ok((head, page.block(head)?, edges)))
+}
+
+/// As [`blocks`], before their columns are looked at.
+pub(crate) fn heads(
+    page: &Page,
+    calendar: Calendar,
+    window: Window,
+    looks: Looks,
+) -> impl Iterator<Item = (&Head, Edges)> {
     let heads = page.heads();
     let (from, to) = (window.from.as_nanos(), window.to.as_nanos());
     // What began in an earlier block may still last.
     let begins = if page.is_lasting() && looks == Looks::Presence { i64::MIN } else { calendar.place(from).0 };
     let first = heads.partition_point(|head| head.number < begins);
-    let within = heads[first..].iter().take_while(move |head| head.number <= calendar.place(to).0);
-    within.filter_map(move |head| {
-        let edges = Edges::new(head, calendar, window, looks)?;
-        Some(page.block(head).map(|block| (head, block, edges)))
-    })
+    let last = calendar.place(to).0;
+    let within = heads[first..].iter().take_while(move |head| head.number <= last);
+    within.filter_map(move |head| Some((head, Edges::new(head, calendar, window, looks)?)))
 }
 
 /// What the events of each class of a page are if they name a certain entity, and if not.
@@ -417,24 +425,36 @@ impl Edges {
         (self.from == self.sure_from && self.to == self.sure_to && !lasts).then_some(self.from..self.to)
     }
 
+    /// The ticks of which all events lie inside, if they do not last.
+    pub(crate) fn sure(&self) -> Range<u32> {
+        self.sure_from..self.sure_to
+    }
+
     /// Whether every event of the block lies inside.
     pub(crate) fn whole(&self) -> bool {
         self.sure_from == 0 && self.sure_to == self.ticks
     }
 
-    /// Whether an event of the block may lie in a tick that the window cuts, or in one of `split`.
-    pub(crate) fn any_open(&self, block: &Block<'_>, split: &[u16]) -> bool {
+    /// Finds the `places` of the events in ticks that the window cuts, or in one of `split`; returns false when
+    /// that takes looking at each event.
+    pub(crate) fn open(&self, block: &Block<'_>, split: &[u16], places: &mut Vec<u32>) -> bool {
         /// Ticks sought in one pass each.
         const FEW: usize = 4;
+        places.clear();
         if self.presence && block.has_lengths() || split.len() > FEW {
-            return !(self.whole() && split.is_empty());
+            return self.whole() && split.is_empty();
         }
-        let any = |from: u32, to: u32| {
-            from < to && block.ticks().fold(false, |any, tick| any | (u32::from(tick).wrapping_sub(from) < to - from))
+        let mut seek = |from: u32, to: u32| {
+            let inside = |tick: u16| u32::from(tick).wrapping_sub(from) < to - from;
+            // Most ticks have no event, which is soonest told of all events at once.
+            if from < to && block.ticks().fold(false, |any, tick| any | inside(tick)) {
+                places.extend((0..).zip(block.ticks()).filter(|&(_, tick)| inside(tick)).map(|(place, _)| place));
+            }
         };
-        any(self.from, self.sure_from)
-            || any(self.sure_to, self.to)
-            || split.iter().any(|&tick| any(tick.into(), u32::from(tick) + 1))
+        seek(self.from, self.sure_from);
+        seek(self.sure_to, self.to);
+        split.iter().for_each(|&tick| seek(tick.into(), u32::from(tick) + 1));
+        true
     }
 
     /// Lowers what is `known` of the events of the block to what the window lets through.

@@ -242,8 +242,8 @@ impl Planner<'_> {
         Index::open(&self.snapshot.lookup.store, &self.snapshot.lookup.pages, &segment.meta)
     }
 
-    /// The homes in segments that have an event naming one of `entities`, and where.
-    fn homes_naming(&self, entities: &[u32]) -> Result<(RoaringBitmap, NamedBySlab)> {
+    /// Where in segments an event names one of `entities`.
+    fn named_by_slab(&self, entities: &[u32]) -> Result<NamedBySlab> {
         let places: Vec<(&Segment, u16)> = self
             .snapshot
             .view
@@ -253,25 +253,36 @@ impl Planner<'_> {
             .collect();
         let parts = self.effort.share(
             places.len(),
-            || (RoaringBitmap::new(), Vec::new()),
-            |(homes, found), task| {
+            Vec::new,
+            |found, task| {
                 let (segment, slab) = places[task];
-                let named = Named::find(&self.index(segment)?, slab, entities)?;
-                *homes |= slab::set(u32::from(slab) << 16, named.bits()) & &segment.homes;
-                if named.bits().iter().any(|&word| word != 0) {
+                if let Some(named) = Named::find(&self.index(segment)?, slab, entities)? {
                     found.push(((segment.meta.number, slab), named));
                 }
                 Ok(())
             },
             |part| part,
         )?;
-        let (mut homes, mut by_slab) = (RoaringBitmap::new(), NamedBySlab::default());
-        for (some, found) in parts {
-            homes |= some;
-            by_slab.extend(found);
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// The homes of events that name somebody, unless they are more than `most`.
+    fn few_homes(&self, named: &NamedBySlab, most: u64) -> Option<RoaringBitmap> {
+        // A home may be in every segment.
+        let places: u64 = named.values().map(|named| named.len() as u64).sum();
+        if places / self.snapshot.view.segments.len().max(1) as u64 > most {
+            return None;
+        }
+        let mut homes = RoaringBitmap::new();
+        for segment in self.snapshot.view.segments.iter() {
+            for slab in segment.slabs() {
+                if let Some(named) = named.get(&(segment.meta.number, slab)) {
+                    homes |= slab::set(u32::from(slab) << 16, named.bits()) & &segment.homes;
+                }
+            }
         }
         homes.remove(NOWHERE);
-        Ok((homes, by_slab))
+        (homes.len() <= most).then_some(homes)
     }
 
     /// Calls `seen` with home and event of each entry in memory that is what is asked for.

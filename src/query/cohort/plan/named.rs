@@ -4,7 +4,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::codec::book::Place;
-use crate::codec::page::{ENTITY_FIRST, ENTITY_HOME, ENTITY_NONE, ENTITY_OTHER, HOME_WORDS, PAGE_HOMES};
+use crate::codec::homes::{HOME_WORDS, PAGE_HOMES};
+use crate::codec::page::{ENTITY_FIRST, ENTITY_HOME, ENTITY_NONE, ENTITY_OTHER};
 use crate::error::Result;
 use crate::index::{Index, slab_of};
 
@@ -69,24 +70,31 @@ fn code_of(rank: u8) -> u8 {
 }
 
 impl Named {
-    /// Looks `entities` up in the book of a slab.
-    pub(crate) fn find(index: &Index<'_>, slab: u16, entities: &[u32]) -> Result<Named> {
+    /// Looks `entities` up in the book of a slab; `None` if no home names one.
+    pub(crate) fn find(index: &Index<'_>, slab: u16, entities: &[u32]) -> Result<Option<Named>> {
         let mut places = Vec::new();
         for &entity in entities {
             index.places_naming(slab, entity, &mut places)?;
         }
-        places.sort_unstable_by_key(|place| place.home);
+        if places.is_empty() && entities.iter().all(|&entity| slab_of(entity) != slab) {
+            return Ok(None);
+        }
+        if entities.len() > 1 {
+            places.sort_unstable_by_key(|place| place.home);
+        }
         let mut bits = Box::new([0; HOME_WORDS]);
-        let own = entities.iter().filter(|&&entity| slab_of(entity) == slab).map(|&entity| entity as u16);
-        for home in places.iter().map(|place| place.home).chain(own.clone()) {
-            bits[usize::from(home) / 64] |= 1 << (home % 64);
-        }
         let mut starts = Box::new([0; HOME_WORDS]);
-        let mut at = 0;
-        for (word, start) in starts.iter_mut().enumerate() {
-            at += places[at..].iter().take_while(|place| usize::from(place.home) / 64 < word).count();
-            *start = at as u32;
+        for place in &places {
+            let word = usize::from(place.home) / 64;
+            bits[word] |= 1 << (place.home % 64);
+            starts[word] += 1;
         }
+        let mut begin = 0;
+        for start in starts.iter_mut() {
+            (begin, *start) = (begin + *start, begin);
+        }
+        let own = entities.iter().filter(|&&entity| slab_of(entity) == slab).map(|&entity| entity as u16);
+        own.clone().for_each(|home| bits[usize::from(home) / 64] |= 1 << (home % 64));
         let mut entities = entities.to_vec();
         entities.sort_unstable();
         let codes = (entities.len() == 1 && is_dense(&places)).then(|| {
@@ -95,7 +103,7 @@ impl Named {
             places.iter().for_each(|place| codes[usize::from(place.home)] = code_of(place.rank));
             codes
         });
-        Ok(Named { codes, first: u32::from(slab) << 16, bits, places, starts, entities })
+        Ok(Some(Named { codes, first: u32::from(slab) << 16, bits, places, starts, entities }))
     }
 
     /// The only entity looked up.
@@ -116,6 +124,11 @@ impl Named {
                 )
             }
         }
+    }
+
+    /// How many homes name one, each counted for each; those of the entities themselves left out.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
     }
 
     /// Whether so many homes name one that looking for them is no quicker than looking at all.

@@ -7,7 +7,8 @@ use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
 
 use crate::codec::calendar::Calendar;
-use crate::codec::page::{Block, HOME_WORDS};
+use crate::codec::homes::HOME_WORDS;
+use crate::codec::page::Block;
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::error::Result;
 use crate::index::slab_of;

@@ -1,11 +1,13 @@
 //! Scores of customers, added up in pages.
 
+use std::array;
 use std::cmp::Reverse;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::codec::page::{Class, PAGE_HOMES};
+use crate::codec::homes::PAGE_HOMES;
+use crate::codec::page::Class;
 use crate::codec::raw::FIRST_OTHER;
 use crate::error::Result;
 use crate::index::slab_of;
@@ -36,6 +38,7 @@ struct Sums {
     narrow: Vec<u64>,
     /// Events added to `narrow` so far.
     added: usize,
+    /// What `narrow` was emptied into; nothing before that.
     wide: Vec<Sum>,
 }
 
@@ -52,18 +55,23 @@ impl Sums {
 
     fn clear(&mut self) {
         self.narrow.fill(0);
-        self.wide.fill((0, 0));
+        self.wide.clear();
         self.added = 0;
+    }
+
+    /// Makes room for some events, at most [`Sums::ADDED_MAX`].
+    fn expect(&mut self, events: usize) {
+        if self.added + events > Sums::ADDED_MAX {
+            self.empty();
+        }
+        self.added += events;
     }
 
     /// Adds what `adds` says of the class of each event that is certain.
     fn add(&mut self, mut events: impl ExactSizeIterator<Item = (u16, usize, Known)>, adds: &[u64]) {
         while events.len() > 0 {
-            if self.added >= Sums::ADDED_MAX {
-                self.empty();
-            }
-            let take = events.len().min(Sums::ADDED_MAX - self.added);
-            self.added += take;
+            let take = events.len().min(Sums::ADDED_MAX);
+            self.expect(take);
             for (home, class, known) in events.by_ref().take(take) {
                 // Adding nothing is quicker than guessing whether there is something to add.
                 let one = adds.get(class).copied().unwrap_or(0);
@@ -73,26 +81,28 @@ impl Sums {
     }
 
     fn empty(&mut self) {
+        self.wide.resize(PAGE_HOMES, (0, 0));
         for (wide, narrow) in self.wide.iter_mut().zip(&mut self.narrow) {
-            let word = std::mem::take(narrow);
-            wide.0 += word >> Sums::COUNT_BITS;
-            wide.1 += word & ((1 << Sums::COUNT_BITS) - 1);
+            let sum = Sums::split(std::mem::take(narrow));
+            *wide = (wide.0 + sum.0, wide.1 + sum.1);
         }
         self.added = 0;
     }
 
-    /// The sums by home.
-    fn all(&mut self) -> &mut [Sum] {
-        if self.added > 0 {
-            self.empty();
-        }
-        &mut self.wide
+    fn split(word: u64) -> Sum {
+        (word >> Sums::COUNT_BITS, word & ((1 << Sums::COUNT_BITS) - 1))
+    }
+
+    /// The sums of the homes, in order.
+    fn all(&self) -> impl Iterator<Item = Sum> {
+        let wide = self.wide.iter().copied().chain(std::iter::repeat((0, 0)));
+        self.narrow.iter().map(|&word| Sums::split(word)).zip(wide).map(|(a, b)| (a.0 + b.0, a.1 + b.1))
     }
 }
 
 impl Default for Sums {
     fn default() -> Sums {
-        Sums { narrow: vec![0; PAGE_HOMES], added: 0, wide: vec![(0, 0); PAGE_HOMES] }
+        Sums { narrow: vec![0; PAGE_HOMES], added: 0, wide: Vec::new() }
     }
 }
 
@@ -173,7 +183,7 @@ impl Planner<'_> {
         Ok(Some(best))
     }
 
-    /// The highest of each slab, those of `without` left out, `more` added.
+    /// The highest that each thread met, those of `without` left out, `more` added.
     fn add_pages(
         &self,
         asked: Asked<'_>,
@@ -205,28 +215,42 @@ impl Planner<'_> {
                         let Some(glance) = glance else { return Ok(()) };
                         let one = |class: &Class| Sums::one(score.of(class.severity));
                         let adds: Vec<u64> = page.classes.iter().map(one).collect();
+                        let sure = glance.exact();
+                        let sure = sure.map(|holds| array::from_fn(|at| if holds[at] { adds[at] } else { 0 }));
                         for block in blocks(page, index.calendar, asked.window, asked.looks) {
                             let (_, block, edges) = block?;
-                            sums.add(sieve.events(&block, &glance, &edges)?, &adds);
+                            match &sure {
+                                // Whoever has an event in a tick that the window cuts is read.
+                                Some(adds) if block.len() <= Sums::ADDED_MAX => {
+                                    sums.expect(block.len());
+                                    let narrow = &mut sums.narrow;
+                                    sieve.sums(&block, &edges, adds, |home, one| narrow[usize::from(home)] += one)?;
+                                }
+                                _ => sums.add(sieve.events(&block, &glance, &edges)?, &adds),
+                            }
                         }
                         Ok(())
                     })?;
                 }
                 let first = u32::from(slab) << 16;
-                for &(customer, (score, events)) in by_slab.get(&slab).into_iter().flatten() {
-                    let sum = &mut sums.all()[customer as usize & 0xffff];
-                    *sum = (sum.0 + score, sum.1 + events);
+                if let Some(more) = by_slab.get(&slab) {
+                    sums.empty();
+                    for &(customer, (score, events)) in more {
+                        let sum = &mut sums.wide[customer as usize & 0xffff];
+                        *sum = (sum.0 + score, sum.1 + events);
+                    }
                 }
-                let from = best.len();
-                for (&(score, events), customer) in sums.all().iter().zip(first..) {
-                    if events > 0 && !without.contains(customer) && self.all.contains(customer) {
+                // Of as many as are asked for the last is the lowest.
+                let lowest = best.get(limit.wrapping_sub(1)).map_or(0, |lowest| lowest.0.0);
+                for ((score, events), customer) in sums.all().zip(first..) {
+                    if score >= lowest && events > 0 && !without.contains(customer) && self.all.contains(customer) {
                         best.push((Reverse(score), customer, events));
                     }
                 }
-                if best.len() - from > limit && limit > 0 {
-                    best[from..].select_nth_unstable(limit - 1);
+                if best.len() > limit && limit > 0 {
+                    best.select_nth_unstable(limit - 1);
                 }
-                best.truncate(from + limit);
+                best.truncate(limit);
                 Ok(())
             },
             |(_, _, _, best)| best,

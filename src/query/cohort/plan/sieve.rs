@@ -1,6 +1,7 @@
 //! The columns of a block, unpacked: of each event its home, its class, and whether it is what is asked for.
 
-use crate::codec::page::{Block, HOME_WORDS};
+use crate::codec::homes::HOME_WORDS;
+use crate::codec::page::Block;
 use crate::error::Result;
 use crate::query::cohort::plan::glance::{Edges, Glance, Known};
 
@@ -14,6 +15,13 @@ pub(super) struct Sieve {
 }
 
 impl Sieve {
+    /// The home of each event of the block.
+    pub(super) fn homes(&mut self, block: &Block<'_>) -> Result<&[u16]> {
+        self.homes.clear();
+        block.unpack_homes(&mut self.homes)?;
+        Ok(&self.homes)
+    }
+
     /// Place and home of the block's events whose home is in `wanted`, `dense` if many are; those of classes
     /// that no `may` hold for may be left out.
     pub(super) fn among(
@@ -23,24 +31,32 @@ impl Sieve {
         dense: bool,
         may: Option<&[bool; 256]>,
     ) -> Result<&[(u32, u16)]> {
-        self.found.clear();
-        if dense {
-            self.homes.clear();
-            block.unpack_homes(&mut self.homes)?;
-            let has = |home: &u16| wanted[usize::from(*home) / 64] >> (home % 64) & 1 != 0;
-            let events = (0u32..).zip(self.homes.iter().copied());
-            if let Some(may) = may {
-                self.classes.clear();
-                block.classes.unpack(block.len(), &mut self.classes);
-                let events = events.zip(&self.classes).filter(|(_, class)| may[usize::from(**class as u8)]);
-                self.found.extend(events.map(|(event, _)| event).filter(|(_, home)| has(home)));
-            } else {
-                self.found.extend(events.filter(|(_, home)| has(home)));
+        if !dense {
+            self.found.clear();
+            block.find_homes(wanted, &mut self.found)?;
+            return Ok(&self.found);
+        }
+        self.homes.clear();
+        block.unpack_homes(&mut self.homes)?;
+        let has = |home: u16| wanted[usize::from(home) / 64] >> (home % 64) & 1 != 0;
+        let events = (0u32..).zip(self.homes.iter().copied());
+        // Every event is written and kept or written over by the next: nothing branches on what it is.
+        self.found.resize(block.len(), (0, 0));
+        let mut kept = 0;
+        if let Some(may) = may {
+            self.classes.clear();
+            block.classes.unpack(block.len(), &mut self.classes);
+            for (event, &class) in events.zip(&self.classes) {
+                self.found[kept] = event;
+                kept += usize::from(may[usize::from(class as u8)] & has(event.1));
             }
         } else {
-            block.find_homes(wanted, &mut self.found)?;
+            for event in events {
+                self.found[kept] = event;
+                kept += usize::from(has(event.1));
+            }
         }
-        Ok(&self.found)
+        Ok(&self.found[..kept])
     }
 
     /// Calls `seen` with home and tick of each event of the block, and whether it is what is asked for, where
@@ -69,6 +85,34 @@ impl Sieve {
             }
         }
         Ok(true)
+    }
+
+    /// Calls `seen` with the home of each event of the block, and what `adds` says of its class, 0 unless all
+    /// of its tick lies inside the window. Nothing here branches on an event.
+    #[inline]
+    pub(super) fn sums(
+        &mut self,
+        block: &Block<'_>,
+        edges: &Edges,
+        adds: &[u64; 256],
+        mut seen: impl FnMut(u16, u64),
+    ) -> Result<()> {
+        self.homes.clear();
+        block.unpack_homes(&mut self.homes)?;
+        self.classes.clear();
+        block.classes.unpack(block.len(), &mut self.classes);
+        let events = self.homes.iter().zip(&self.classes).map(|(&home, &class)| (home, adds[usize::from(class as u8)]));
+        if edges.whole() {
+            events.for_each(|(home, adds)| seen(home, adds));
+        } else {
+            let ticks = edges.sure();
+            let length = ticks.end.saturating_sub(ticks.start);
+            for ((home, adds), tick) in events.zip(block.ticks()) {
+                let inside = u32::from(tick).wrapping_sub(ticks.start) < length;
+                seen(home, if inside { adds } else { 0 });
+            }
+        }
+        Ok(())
     }
 
     /// As [`Sieve::certain`], with homes left alone.

@@ -2,7 +2,7 @@
 
 use roaring::RoaringBitmap;
 
-use crate::codec::page::{HOME_WORDS, PAGE_HOMES};
+use crate::codec::homes::{HOME_WORDS, PAGE_HOMES};
 use crate::query::cohort::plan::glance::Known;
 
 /// Counts of a slab; reused from slab to slab.

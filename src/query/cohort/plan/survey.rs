@@ -3,14 +3,15 @@
 use roaring::RoaringBitmap;
 
 use crate::codec::calendar::Calendar;
-use crate::codec::page::{Block, HOME_WORDS};
+use crate::codec::homes::HOME_WORDS;
+use crate::codec::page::Block;
 use crate::codec::raw::FIRST_OTHER;
 use crate::dictionary::ShapeEntry;
 use crate::error::Result;
 use crate::query::cohort::bucket::Buckets;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
-use crate::query::cohort::plan::glance::{Glance, Glances, Known, blocks};
+use crate::query::cohort::plan::glance::{Glance, Glances, Known, heads};
 use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::plan::slab;
 use crate::query::cohort::tally::Counted;
@@ -106,9 +107,10 @@ impl Planner<'_> {
             slabs.len(),
             || {
                 let bits = Bits { unclear: words(), several: words() };
-                (bits, Glances::new(asked.judge), Sieve::default(), buckets.cloned(), Survey::default())
+                let eyes = (Glances::new(asked.judge), Sieve::default(), Vec::new());
+                (bits, eyes, buckets.cloned(), Survey::default())
             },
-            |(bits, glances, sieve, buckets, survey), task| {
+            |(bits, (glances, sieve, places), buckets, survey), task| {
                 let slab = slabs[task];
                 let (first, plain) = (u32::from(slab) << 16, plain(slab));
                 bits.unclear.fill(0);
@@ -118,10 +120,18 @@ impl Planner<'_> {
                     index.pages(slab, &kinds, &mut |page| {
                         let glance = glances.of(page, &self.snapshot.lookup.terms.read());
                         let Some(glance) = glance else { return Ok(()) };
-                        for block in blocks(page, index.calendar, asked.window, asked.looks) {
-                            let (head, block, edges) = block?;
+                        for (head, edges) in heads(page, index.calendar, asked.window, asked.looks) {
                             let cut = Cut::new(head.number, index.calendar, buckets.as_mut());
-                            if plain && glance.clear && !edges.any_open(&block, &cut.split) {
+                            if plain && glance.clear && edges.whole() && cut.split.is_empty() {
+                                continue;
+                            }
+                            let block = page.block(head)?;
+                            if plain && glance.clear && edges.open(&block, &cut.split, places) {
+                                let homes = if places.is_empty() { &[] } else { sieve.homes(&block)? };
+                                for place in places.iter().map(|&place| place as usize) {
+                                    let (home, (_, known)) = (usize::from(homes[place]), glance.at(&block, place));
+                                    bits.unclear[home / 64] |= u64::from(known != Known::No) << (home % 64);
+                                }
                                 continue;
                             }
                             look((&block, &cut), sieve.events(&block, &glance, &edges)?, &glance, plain, bits);
@@ -138,7 +148,7 @@ impl Planner<'_> {
                 }
                 Ok(())
             },
-            |(_, _, _, _, survey)| survey,
+            |(_, _, _, survey)| survey,
         )?;
         Ok(parts.into_iter().fold(Survey::default(), |mut all, part| {
             all.unclear |= part.unclear;
