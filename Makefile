@@ -11,7 +11,7 @@ CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=tr
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model faults soak-kill soak-power soak-io soak-damage fixture real-data lint build-benches bench fuzz fuzz-short setup help
+.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed fixture real-data lint build-benches bench fuzz fuzz-short setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
@@ -19,6 +19,8 @@ help:
 	@echo 'make model          thousands of random histories against the naive model (CASES=2000)'
 	@echo 'make faults         fail and die at every named place; planted bugs must be caught (PASSES=2)'
 	@echo 'make soak-kill, soak-power, soak-io, soak-damage  hours of kills, power cuts, failures, damage; figures are kept'
+	@echo 'make mixed          writers, readers, seals, retention and erasures at once (MIXED_SECONDS=60)'
+	@echo 'make soak-mixed     two hours of it, in parts; figures are kept'
 	@echo 'make fixture        write the store kept for a new format number'
 	@echo 'make real-data DIR=..  only the questions asked of real logs'
 	@echo 'make lint           format, clippy and docs, warnings are errors'
@@ -65,6 +67,11 @@ faults: setup
 	OFONE_FAIL_PASSES=$(PASSES) cargo test $(CHECKED) --features failpoints,planted-bugs --lib --test it -- \
 		failpoints:: planted --nocapture
 
+# Everything at once, for a minute; `make test` does it for seconds.
+MIXED_SECONDS ?= 60
+mixed: setup
+	OFONE_MIXED_SECONDS=$(MIXED_SECONDS) cargo test $(CHECKED) --test it -- mixed:: --nocapture
+
 # A store of this format with its answers, for tests/it/fixture.rs. One that is there stays as it is.
 fixture: setup
 	OFONE_WRITE_FIXTURE=1 cargo test $(CHECKED) --test it -- --exact fixture::child_writes_the_fixture
@@ -82,6 +89,7 @@ run=$$(grep -c "^$(SOAKED) " "$(FIGURES)" || true)
 first=$$(sed -n 's/^soak-damage .* next \([0-9]*\)$$/\1/p' "$(FIGURES)" | tail -n 1)
 export OFONE_CRASH_SEED=$$((run + 1)) OFONE_POWER_SEED=$$((run * 1000 + 1)) OFONE_DAMAGE_FIRST=$${first:-0}
 export OFONE_CRASH_KILLS=$(KILLS) OFONE_POWER_STATES=$(STATES) OFONE_DAMAGE_CASES=$(DAMAGES) OFONE_IO_TO=$(IO_TO)
+export OFONE_MIXED_SEED=$$((run + 1)) OFONE_MIXED_SECONDS=$(PART_SECONDS)
 log=$$(mktemp)
 begun=$$(date +%s)
 cargo test $(CHECKED) --test it -- $(TESTS) --nocapture >"$$log" 2>&1 || { cat "$$log"; exit 1; }
@@ -100,6 +108,14 @@ soak-damage: SOAKED = soak-damage
 soak-damage: TESTS = damage_sweep::
 soak-kill soak-power soak-io soak-damage: setup
 	@sh -c "$$SOAK"
+
+# Each part is a store, a seed and a line of its own, so that an hour that is cut short keeps its figures.
+PARTS ?= 12
+PART_SECONDS ?= 600
+soak-mixed: SOAKED = soak-mixed
+soak-mixed: TESTS = mixed::
+soak-mixed: setup
+	@for part in $$(seq $(PARTS)); do sh -c "$$SOAK" || exit 1; done
 
 # The logs are other people's and not in this repository: a folder of them beside it is used if there is one.
 DIR ?= ../shared/data

@@ -13,6 +13,7 @@
 //!   failed writes, `fixture.rs` about a store of an earlier build.
 //! * `erase.rs` erases and trims; `backup.rs` copies, `salvage.rs` makes new stores of damaged ones.
 //! * `live.rs` reads while others write, `live_view.rs` from another process.
+//! * `mixed.rs` does everything at once.
 //! * `observe.rs` is about numbers and spans; `api.rs` and `cohort.rs` tell the single promises by example,
 //!   `cli.rs` and `cli_cohorts.rs` those of the command line, `cli_escapes.rs` with hostile texts.
 //! * `tidy.rs` reads the source.
@@ -20,8 +21,8 @@
 //! To look harder or to repeat a run set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`,
 //! `OFONE_CRASH_SEED`, `OFONE_ERASE_KILLS`, `OFONE_SALVAGE_ROUNDS`, `OFONE_POWER_STATES`, `OFONE_POWER_SEED`,
 //! `OFONE_IO_FROM`, `OFONE_IO_TO`, `OFONE_FULL_CYCLES`, `OFONE_FULL_SEED`, `OFONE_FAIL_PASSES`, `OFONE_DAMAGE_ROUNDS`,
-//! `OFONE_DAMAGE_FIRST`, `OFONE_DAMAGE_CASES` or `OFONE_LIVE_SECONDS`, and `OFONE_VECTORS` to say where the
-//! cases of others lie.
+//! `OFONE_DAMAGE_FIRST`, `OFONE_DAMAGE_CASES`, `OFONE_LIVE_SECONDS`, `OFONE_MIXED_SECONDS` or `OFONE_MIXED_SEED`,
+//! and `OFONE_VECTORS` to say where the cases of others lie.
 
 mod support;
 
@@ -80,6 +81,8 @@ mod write_errors;
 mod backup;
 
 mod live;
+
+mod mixed;
 
 mod fixture;
 mod live_view;
