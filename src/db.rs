@@ -338,7 +338,6 @@ impl Db {
         let engine = &self.inner.engine;
         engine.wait_for_work()?;
         self.inner.ask(|reply| Request::Refresh { reply })?;
-        engine.or_poison(engine.drop_seals())?;
         engine.or_poison(engine.reclaim_log())?;
         engine.or_poison(engine.lookup.store.flush_memtables())?;
         engine.or_poison(engine.lookup.store.wait_for_compaction())
@@ -360,7 +359,6 @@ impl Db {
         let engine = &self.inner.engine;
         let retained = retain(engine, asked)?;
         self.inner.ask(|reply| Request::Refresh { reply })?;
-        engine.or_poison(engine.drop_seals())?;
         Ok(retained)
     }
 

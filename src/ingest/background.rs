@@ -10,7 +10,7 @@ use crate::codec::record::Manifest;
 use crate::error::Result;
 use crate::fail;
 use crate::ingest::engine::Engine;
-use crate::segment::{Active, Segment, add_totals, merge, pick_merge, seal};
+use crate::segment::{Active, Leftover, Seal, Segment, add_totals, merge, pick_merge, seal};
 use crate::store::{Batch, Family, Store};
 
 /// How long a merge sleeps while a seal goes first.
@@ -62,6 +62,7 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
     fail::point("seal.before_manifest")?;
     let totals = active.totals();
     let (segment_meta, seal_meta) = (sealed.segment.clone(), sealed.seal.clone());
+    let listed = sealed.seal.map(|meta| Arc::new(Seal::new(meta, engine.graveyard.clone())));
     let segment = sealed.segment.map(|meta| Arc::new(Segment::new(meta, sealed.homes, engine.graveyard.clone())));
     let change = |manifest: &mut Manifest, batch: &mut Batch| {
         manifest.trimmed = active.last_commit().unwrap_or(manifest.trimmed).max(manifest.trimmed);
@@ -76,7 +77,7 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
     engine.write_manifest(sealed.batch, change, |view, manifest| {
         view.actives.retain(|(other, _)| !Arc::ptr_eq(other, active));
         view.segments = Arc::new(view.segments.iter().cloned().chain(segment).collect());
-        view.seals = Arc::new(manifest.seals.clone());
+        view.seals = Arc::new(view.seals.iter().cloned().chain(listed).collect());
         view.totals = Arc::new(manifest.totals.clone());
     })?;
     fail::point("seal.after_manifest")?;
@@ -85,10 +86,10 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
 }
 
 /// Merges segments and drops the rows of those merged away, until the store closes.
-pub(super) fn run_merges(engine: &Arc<Engine>, buried: &Receiver<u32>) {
+pub(super) fn run_merges(engine: &Arc<Engine>, buried: &Receiver<Leftover>) {
     loop {
         let outcome = match buried.recv_timeout(LOOK_EVERY) {
-            Ok(segment) => bury(engine, segment),
+            Ok(leftover) => bury(engine, leftover),
             Err(RecvTimeoutError::Timeout) => merge_if_due(engine, buried),
             Err(RecvTimeoutError::Disconnected) => return,
         };
@@ -102,7 +103,7 @@ pub(super) fn run_merges(engine: &Arc<Engine>, buried: &Receiver<u32>) {
     }
 }
 
-fn merge_if_due(engine: &Engine, buried: &Receiver<u32>) -> Result<()> {
+fn merge_if_due(engine: &Engine, buried: &Receiver<Leftover>) -> Result<()> {
     // Whoever rewrites segments has them for itself; this is asked again soon.
     let Some(_rewriting) = engine.rewriting.try_lock() else { return Ok(()) };
     let behind = engine.views.load().segments.len() >= SEGMENTS_BEHIND_MAX;
@@ -195,10 +196,22 @@ fn merge_one(engine: &Engine, inputs: &[Arc<Segment>]) -> Result<()> {
     Ok(())
 }
 
-/// Drops the rows of a segment that no view holds any more.
-fn bury(engine: &Engine, segment: u32) -> Result<()> {
-    let _span = tracing::debug_span!("drop", segment).entered();
+/// Drops rows that no view holds any more.
+fn bury(engine: &Engine, leftover: Leftover) -> Result<()> {
+    // The next open drops what no manifest lists.
+    engine.check_writable()?;
     let _loan = engine.lookup.store.lend_reserve(engine.settings.reserve_bytes)?;
+    match leftover {
+        Leftover::Segment(segment) => bury_segment(engine, segment),
+        Leftover::Seal(seal) => {
+            let _span = tracing::debug_span!("drop", seal).entered();
+            drop_number(&engine.lookup.store, Family::Dedupe, seal)
+        }
+    }
+}
+
+fn bury_segment(engine: &Engine, segment: u32) -> Result<()> {
+    let _span = tracing::debug_span!("drop", segment).entered();
     fail::point("bury.before_rows")?;
     drop_number(&engine.lookup.store, Family::Rows, segment)?;
     fail::point("bury.after_rows")?;

@@ -25,7 +25,9 @@ use crate::ingest::metrics::{CacheMetrics, Counters, Metrics};
 use crate::ingest::prepare::Prepared;
 use crate::ingest::recovery::{Recovery, drop_unlisted, open_header, replay};
 use crate::model::{Limits, Text};
-use crate::segment::{Active, Lookup, Segment, View, Views, load_counts, load_manifest, put_manifest};
+use crate::segment::{
+    Active, Graveyard, Leftover, Lookup, Seal, Segment, View, Views, load_counts, load_manifest, put_manifest,
+};
 use crate::store::{Batch as StoreBatch, Family, Setup, Store, StoreSnapshot};
 use crate::topology::{DependentsCache, LinkCache};
 
@@ -118,11 +120,9 @@ pub(crate) struct Engine {
     pub(crate) next_segment: AtomicU32,
     pub(crate) work: Mutex<Work>,
     pub(crate) work_changed: Condvar,
-    pub(crate) graveyard: Sender<u32>,
+    pub(crate) graveyard: Graveyard,
     /// Held by whoever takes segments out of the manifest, from reading the list to publishing another.
     pub(crate) rewriting: Mutex<()>,
-    /// Seals that are listed no more and whose rows are still there; the next open drops them, too.
-    pub(crate) seals_to_drop: Mutex<Vec<u32>>,
     pub(crate) counters: Counters,
     poison: OnceLock<Arc<Error>>,
 }
@@ -157,6 +157,7 @@ impl Engine {
             .iter()
             .map(|meta| Segment::open(&store, meta.clone(), graveyard.clone()).map(Arc::new))
             .collect::<Result<Vec<_>>>()?;
+        let seals = manifest.seals.iter().map(|meta| Arc::new(Seal::new(meta.clone(), graveyard.clone()))).collect();
         let replayed = replay(&store, &terms.terms(), manifest.trimmed)?;
         fail::point("open.after_replay")?;
         let next_segment = replayed.actives.iter().map(|active| active.number() + 1).max().unwrap_or(0);
@@ -184,7 +185,7 @@ impl Engine {
             links_commit: replayed.last_commit,
             snapshot,
             segments: Arc::new(segments),
-            seals: Arc::new(manifest.seals.clone()),
+            seals: Arc::new(seals),
             totals: Arc::new(manifest.totals.clone()),
             erased: Arc::new(erased.numbers()),
             actives: actives.iter().map(|active| (active.clone(), active.entry_count())).collect(),
@@ -221,7 +222,6 @@ impl Engine {
             graveyard,
             counters: Counters::default(),
             rewriting: Mutex::new(()),
-            seals_to_drop: Mutex::default(),
             poison: OnceLock::new(),
             settings,
         });
@@ -320,19 +320,6 @@ impl Engine {
         self.lookup.store.reclaim(Family::Log, &key::log(0, 0), &key::log(first, 0))
     }
 
-    /// Drops the rows of seals that are listed no more, unless some reader may still look for them. The view must
-    /// be newer than their going.
-    pub(crate) fn drop_seals(&self) -> Result<()> {
-        let mut seals = self.seals_to_drop.lock();
-        // A reader holds the storage snapshot of its view; the current view has one of its own.
-        if !seals.is_empty() && self.lookup.store.snapshots_held()? <= 1 {
-            for seal in seals.drain(..) {
-                background::drop_number(&self.lookup.store, Family::Dedupe, seal)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Waits until nothing is left to seal or to merge.
     pub(crate) fn wait_for_work(&self) -> Result<()> {
         {
@@ -374,7 +361,12 @@ impl Threads {
 
 type ThreadBody = Box<dyn FnOnce(&Arc<Engine>) + Send>;
 
-fn start(engine: &Arc<Engine>, numbers: Numbers, frozen: Vec<Arc<Active>>, buried: Receiver<u32>) -> Result<Threads> {
+fn start(
+    engine: &Arc<Engine>,
+    numbers: Numbers,
+    frozen: Vec<Arc<Active>>,
+    buried: Receiver<Leftover>,
+) -> Result<Threads> {
     let (requests, requested) = bounded(REQUESTS_MAX);
     let (to_seal, sealing) = unbounded();
     for active in frozen {

@@ -518,7 +518,7 @@ fn publish(
     committer.put_empty_commit(&active, commit, wall, &mut batch);
     let swapped = OnceCell::new();
     let change = |manifest: &mut Manifest, batch: &mut Batch| {
-        let _ = swapped.set(trim::list(&engine, manifest, batch, swaps, &[], known)?);
+        let _ = swapped.set(trim::list(&engine, manifest, batch, swaps, Vec::new(), known)?);
         Ok(())
     };
     engine.write_manifest(batch, change, |view, manifest| {

@@ -12,7 +12,7 @@ use crate::ingest::engine::{self, Settings};
 use crate::ingest::erased::Erased;
 use crate::ingest::recovery;
 use crate::model::Text;
-use crate::segment::{Lookup, Segment, View, load_header, load_manifest};
+use crate::segment::{Lookup, Seal, Segment, View, load_header, load_manifest};
 use crate::store::{Store, StoreSnapshot};
 use crate::topology::{DependentsCache, LinkCache};
 
@@ -28,12 +28,13 @@ pub(crate) fn look(path: &Path, settings: &Settings) -> Result<(Arc<Lookup>, Arc
     let open = |meta| Segment::open(&store, meta, graveyard.clone()).map(Arc::new);
     let segments = manifest.segments.iter().cloned().map(open).collect::<Result<Vec<_>>>()?;
     let replayed = recovery::replay(&store, &terms, manifest.trimmed)?;
+    let seals = manifest.seals.iter().map(|meta| Arc::new(Seal::new(meta.clone(), graveyard.clone())));
     let view = View {
         commit: replayed.last_commit,
         links_commit: replayed.last_commit,
         snapshot: Arc::new(StoreSnapshot::new(store.clone())),
         segments: Arc::new(segments),
-        seals: Arc::new(manifest.seals),
+        seals: Arc::new(seals.collect()),
         totals: Arc::new(manifest.totals),
         erased: Arc::new(Erased::open(&store)?.shown(&store)?),
         actives: replayed.actives.into_iter().map(|active| (active.clone(), active.entry_count())).collect(),

@@ -51,7 +51,7 @@ pub struct Recovery {
     pub seals_rolled_back: u64,
     /// Segments that a merge had half done: rolled back; their inputs are all there.
     pub merges_rolled_back: u64,
-    /// Segments merged away whose rows were still there: dropped.
+    /// Segments merged away or removed, and seals that a retention removed, whose rows were still there: dropped.
     pub leftovers_dropped: u64,
     /// Full segments that were waiting for their seal; they are sealed after opening.
     pub seals_due: u64,
@@ -67,11 +67,12 @@ impl Recovery {
     }
 
     /// Tells apart what was dropped: the numbers of segments in the log are those of seals to come.
-    pub(super) fn tell_dropped(&mut self, dropped: &HashSet<u32>, merged_away: &[u32], actives: &[Arc<Active>]) {
-        for number in dropped {
+    pub(super) fn tell_dropped(&mut self, dropped: &Dropped, merged_away: &[u32], actives: &[Arc<Active>]) {
+        for number in dropped.segments.union(&dropped.seals) {
             if actives.iter().any(|active| active.number() == *number) {
                 self.seals_rolled_back += 1;
-            } else if merged_away.contains(number) {
+            } else if merged_away.contains(number) || !dropped.segments.contains(number) {
+                // What belongs to a seal is written behind the rows.
                 self.leftovers_dropped += 1;
             } else {
                 self.merges_rolled_back += 1;
@@ -103,14 +104,23 @@ pub(super) fn check_format(header: &Header) -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, told))
 }
 
-/// Drops what a crash left unlisted: rows of half-done seals and merges, and of segments merged away.
-/// Returns the numbers under which there were any.
+/// Numbers under which there was something unlisted.
+#[derive(Default)]
+pub(super) struct Dropped {
+    /// Rows or an index of them.
+    segments: HashSet<u32>,
+    /// What belongs to a seal.
+    seals: HashSet<u32>,
+}
+
+/// Drops what a crash or the last reader left unlisted: rows of half-done seals and merges, of segments merged
+/// away, and of seals removed.
 ///
 /// # Errors
 /// `Corrupt` when there is nothing of a segment that is listed: RocksDB takes a manifest whose end is gone
 /// for one that was not written to the end.
-pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<HashSet<u32>> {
-    let mut dropped = HashSet::new();
+pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<Dropped> {
+    let mut dropped = Dropped::default();
     let segments: HashSet<u32> = manifest.segments.iter().map(|segment| segment.number).collect();
     let seals: HashSet<u32> = manifest.seals.iter().map(|seal| seal.number).collect();
     for (family, listed) in [(Family::Rows, &segments), (Family::Index, &segments), (Family::Dedupe, &seals)] {
@@ -122,7 +132,10 @@ pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<Ha
             if !listed.contains(&number) {
                 fail::point("open.during_drop")?;
                 background::drop_number(store, family, number)?;
-                dropped.insert(number);
+                match family {
+                    Family::Dedupe => dropped.seals.insert(number),
+                    _ => dropped.segments.insert(number),
+                };
             }
         }
     }
@@ -324,9 +337,10 @@ mod tests {
     fn what_half_done_seals_and_merges_left_is_told_apart() {
         let active = |number| Arc::new(Active::new(number));
         let mut recovery = Recovery::default();
-        recovery.tell_dropped(&HashSet::from([7, 3, 9, 5]), &[3, 4], &[active(7), active(8)]);
+        let dropped = Dropped { segments: HashSet::from([7, 3, 9, 5]), seals: HashSet::from([7, 9, 2]) };
+        recovery.tell_dropped(&dropped, &[3, 4], &[active(7), active(8)]);
         assert_eq!(recovery.seals_rolled_back, 1, "7 is in the log");
-        assert_eq!(recovery.leftovers_dropped, 1, "3 was merged away");
+        assert_eq!(recovery.leftovers_dropped, 2, "3 was merged away, and a retention removed the seal 2");
         assert_eq!(recovery.merges_rolled_back, 2, "5 and 9 are nowhere");
         assert!(!recovery.was_clean());
     }

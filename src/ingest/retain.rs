@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ingest::engine::Engine;
 use crate::ingest::trim::{self, Swap, Swapped};
 use crate::model::{Text, Timestamp};
-use crate::segment::{Rewritten, Segment, Verdict, fingerprint, rewrite, walk};
+use crate::segment::{Rewritten, Seal, Segment, Verdict, fingerprint, rewrite, walk};
 use crate::store::{Batch, Family};
 
 /// Which events are to go: those with a time before an instant, as far as layer, source and kind fit.
@@ -149,7 +149,7 @@ pub(crate) fn retain(engine: &Engine, asked: &Retention) -> Result<Retained> {
     }
     // Whoever might ask for an event of such a seal finds none of them.
     let gone = |last: i64| asked.layer.is_none() && asked.source.is_none() && asked.kind.is_none() && last < before;
-    let seals: Vec<u32> = view.seals.iter().filter(|seal| gone(seal.last)).map(|seal| seal.number).collect();
+    let seals: Vec<Arc<Seal>> = view.seals.iter().filter(|seal| gone(seal.meta.last)).cloned().collect();
     drop(view);
     // What is written makes room in the end.
     let _loan = store.lend_reserve(engine.settings.reserve_bytes)?;
@@ -158,7 +158,12 @@ pub(crate) fn retain(engine: &Engine, asked: &Retention) -> Result<Retained> {
 }
 
 /// Replaces the segments, and forgets `seals` with the last.
-fn remove(engine: &Engine, losses: Vec<Loss>, goes: &dyn Fn(&RawEvent) -> bool, mut seals: Vec<u32>) -> Result<()> {
+fn remove(
+    engine: &Engine,
+    losses: Vec<Loss>,
+    goes: &dyn Fn(&RawEvent) -> bool,
+    mut seals: Vec<Arc<Seal>>,
+) -> Result<()> {
     let (store, terms) = (&engine.lookup.store, &engine.lookup.terms);
     let last = losses.len().saturating_sub(1);
     for (at, Loss { segment, stays, first }) in losses.into_iter().enumerate() {
@@ -171,13 +176,12 @@ fn remove(engine: &Engine, losses: Vec<Loss>, goes: &dyn Fn(&RawEvent) -> bool, 
         } else {
             Rewritten::nothing(store, terms, &segment)?
         };
-        publish(engine, batch, Swap { old: segment, new }, &seals)?;
-        engine.seals_to_drop.lock().extend(seals);
+        publish(engine, batch, Swap { old: segment, new }, seals)?;
     }
     Ok(())
 }
 
-fn publish(engine: &Engine, batch: Batch, swap: Swap, seals: &[u32]) -> Result<()> {
+fn publish(engine: &Engine, batch: Batch, swap: Swap, seals: Vec<Arc<Seal>>) -> Result<()> {
     let swapped = OnceCell::new();
     let swaps = vec![swap];
     let known = trim::count_ahead(engine, &swaps)?;

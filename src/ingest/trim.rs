@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ingest::engine::Engine;
 use crate::model::Timestamp;
 use crate::segment::{
-    Counted, Rewritten, Segment, View, add_totals, adjust_totals, count, doubts_lasts, homes_key, walk,
+    Counted, Rewritten, Seal, Segment, View, add_totals, adjust_totals, count, doubts_lasts, homes_key, walk,
 };
 use crate::store::{Batch, Family};
 
@@ -24,6 +24,8 @@ pub(super) struct Swap {
 pub(super) struct Swapped {
     /// The number of each old segment, and its successor.
     segments: Vec<(Arc<Segment>, Option<Arc<Segment>>)>,
+    seals_forgotten: Vec<Arc<Seal>>,
+    seals_new: Vec<Arc<Seal>>,
 }
 
 /// What is counted of segments, by their numbers.
@@ -50,23 +52,24 @@ fn counted(engine: &Engine, segment: &Segment) -> Result<Totals> {
     Ok(totals)
 }
 
-/// Lists the new segments in the place of the old, takes what went out of the counts, and forgets `seals`.
+/// Lists the new segments in the place of the old, takes what went out of the counts, and forgets `seals_forgotten`.
 pub(super) fn list(
     engine: &Engine,
     manifest: &mut Manifest,
     batch: &mut Batch,
     swaps: Vec<Swap>,
-    seals: &[u32],
+    seals_forgotten: Vec<Arc<Seal>>,
     mut known: Counts,
 ) -> Result<Swapped> {
     let store = &engine.lookup.store;
     let mut effects = Vec::new();
-    let mut segments = Vec::new();
+    let (mut segments, mut seals_new) = (Vec::new(), Vec::new());
     for Swap { old, new } in swaps {
         let number = old.meta.number;
         let at = manifest.segments.iter().position(|segment| segment.number == number);
         let at = at.expect("nobody else takes segments out of the manifest meanwhile");
         manifest.segments.splice(at..=at, new.segment.iter().map(|(meta, _)| meta.clone()));
+        seals_new.extend(new.seal.clone().map(|meta| Arc::new(Seal::new(meta, engine.graveyard.clone()))));
         manifest.seals.extend(new.seal);
         manifest.garbage.push(number);
         batch.delete(store, Family::Meta, &homes_key(number));
@@ -77,7 +80,7 @@ pub(super) fn list(
         segments.push((old, successor));
         effects.push(new.effect);
     }
-    manifest.seals.retain(|seal| !seals.contains(&seal.number));
+    manifest.seals.retain(|seal| seals_forgotten.iter().all(|forgotten| forgotten.meta.number != seal.number));
     let listed = manifest.segments.clone();
     let effects: Vec<_> = effects.iter().collect();
     adjust_totals(&mut manifest.totals, &effects, &listed, &mut || {
@@ -93,7 +96,7 @@ pub(super) fn list(
         }
         Ok(totals)
     })?;
-    Ok(Swapped { segments })
+    Ok(Swapped { segments, seals_forgotten, seals_new })
 }
 
 impl Swapped {
@@ -106,13 +109,16 @@ impl Swapped {
             segments.splice(at..=at, successor.iter().cloned());
         }
         view.segments = Arc::new(segments);
-        view.seals = Arc::new(manifest.seals.clone());
+        let stays = |seal: &&Arc<Seal>| self.seals_forgotten.iter().all(|forgotten| !Arc::ptr_eq(forgotten, seal));
+        view.seals = Arc::new(view.seals.iter().filter(stays).chain(&self.seals_new).cloned().collect());
+        debug_assert!(view.seals.iter().map(|seal| &seal.meta).eq(&manifest.seals));
         view.totals = Arc::new(manifest.totals.clone());
     }
 
-    /// Lets the rows of the old segments go once nobody reads them.
+    /// Lets the rows of the old segments and of the seals forgotten go once nobody reads them.
     pub(super) fn retire(self) {
         self.segments.iter().for_each(|(old, _)| old.retire());
+        self.seals_forgotten.iter().for_each(|seal| seal.retire());
     }
 }
 

@@ -229,7 +229,8 @@ impl Snapshot {
                 found.is_some()
             })?;
         }
-        for seal in self.view.seals.iter().filter(|seal| seal.first <= time && time <= seal.last) {
+        let seals = self.view.seals.iter().map(|seal| &seal.meta);
+        for seal in seals.filter(|seal| seal.first <= time && time <= seal.last) {
             if found.is_some() {
                 break;
             }

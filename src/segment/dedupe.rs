@@ -14,6 +14,7 @@ use crate::dictionary::TermTables;
 use crate::error::{Error, Result};
 use crate::model::{Interval, Text, Timestamp};
 use crate::segment::active::Active;
+use crate::segment::hold::{Graveyard, Hold, Leftover};
 use crate::segment::seal::{FILTER, INDEX};
 use crate::segment::sealed::{Reading, Segment};
 use crate::store::{Family, Store};
@@ -50,6 +51,23 @@ impl Weighter<(u32, u32), FilterPart> for PartBytes {
     }
 }
 
+/// A handle on a listed seal: what is known of the identities of its events.
+pub(crate) struct Seal {
+    pub(crate) meta: SealMeta,
+    hold: Hold,
+}
+
+impl Seal {
+    pub(crate) fn new(meta: SealMeta, graveyard: Graveyard) -> Seal {
+        Seal { hold: Hold::new(Leftover::Seal(meta.number), graveyard), meta }
+    }
+
+    /// Says that the rows may go once nobody looks for them.
+    pub(crate) fn retire(&self) {
+        self.hold.retire();
+    }
+}
+
 /// The filters of all seals behind a bounded cache; one per store, on the commit thread.
 pub(crate) struct Dedupe {
     parts: Cache<(u32, u32), FilterPart, PartBytes>,
@@ -74,7 +92,7 @@ pub(crate) struct Known<'a> {
     pub(crate) tables: &'a TermTables,
     pub(crate) actives: &'a [(Arc<Active>, u32)],
     pub(crate) segments: &'a [Arc<Segment>],
-    pub(crate) seals: &'a [SealMeta],
+    pub(crate) seals: &'a [Arc<Seal>],
 }
 
 impl Dedupe {
@@ -101,7 +119,7 @@ impl Dedupe {
                 return Ok(found);
             }
         }
-        for seal in known.seals.iter().rev() {
+        for seal in known.seals.iter().rev().map(|seal| &seal.meta) {
             if event.time < seal.first || seal.last < event.time || !self.may_hold(known.store, seal, identity)? {
                 continue;
             }
@@ -116,7 +134,7 @@ impl Dedupe {
 
     /// Whether a sealed event may have this identity: false is certain.
     pub(crate) fn may_be_sealed(&mut self, known: &Known<'_>, identity: u64, time: i64) -> Result<bool> {
-        for seal in known.seals.iter().rev() {
+        for seal in known.seals.iter().rev().map(|seal| &seal.meta) {
             if seal.first <= time && time <= seal.last && self.may_hold(known.store, seal, identity)? {
                 return Ok(true);
             }

@@ -10,6 +10,7 @@
 
 mod active;
 mod dedupe;
+mod hold;
 mod manifest;
 mod merge;
 mod rewrite;
@@ -19,7 +20,8 @@ mod sealed;
 mod view;
 
 pub(crate) use active::{Active, Appended, Counted, add_totals, count};
-pub(crate) use dedupe::{Dedupe, Known, Match, identity, indexed_homes, visit_instant};
+pub(crate) use dedupe::{Dedupe, Known, Match, Seal, identity, indexed_homes, visit_instant};
+pub(crate) use hold::{Graveyard, Leftover};
 pub(crate) use manifest::{
     COUNTS, HEADER, MANIFEST, load_counts, load_header, load_manifest, put_counts, put_header, put_manifest,
 };

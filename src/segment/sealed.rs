@@ -1,8 +1,5 @@
 //! A sealed segment: its description, its set of homes, and how a home's events are read.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use crossbeam::channel::Sender;
 use roaring::RoaringBitmap;
 
 use crate::codec::chunk::{self, ChunkBase, Row, Scratch, Wanted};
@@ -11,24 +8,14 @@ use crate::codec::raw::{Layouts, RawEvent};
 use crate::codec::record::{self, SegmentMeta};
 use crate::error::{Error, Result};
 use crate::model::Interval;
+use crate::segment::hold::{Graveyard, Hold, Leftover};
 use crate::store::{Batch, Family, Store, StoreSnapshot};
 
-/// A handle on a sealed segment. When the segment was merged away and the last view lets go of it,
-/// its number goes to whoever drops its rows.
+/// A handle on a sealed segment.
 pub(crate) struct Segment {
     pub(crate) meta: SegmentMeta,
     pub(crate) homes: RoaringBitmap,
-    retired: AtomicBool,
-    graveyard: Sender<u32>,
-}
-
-impl Drop for Segment {
-    fn drop(&mut self) {
-        if self.retired.load(Ordering::Acquire) {
-            // Nobody listens any more when the store is closing; the next open finds the garbage.
-            let _ = self.graveyard.send(self.meta.number);
-        }
-    }
+    hold: Hold,
 }
 
 /// What reading needs besides the segment.
@@ -41,12 +28,12 @@ pub(crate) struct Reading<'a, L: Layouts + ?Sized, W: Wanted> {
 }
 
 impl Segment {
-    pub(crate) fn new(meta: SegmentMeta, homes: RoaringBitmap, graveyard: Sender<u32>) -> Segment {
-        Segment { meta, homes, retired: AtomicBool::new(false), graveyard }
+    pub(crate) fn new(meta: SegmentMeta, homes: RoaringBitmap, graveyard: Graveyard) -> Segment {
+        Segment { hold: Hold::new(Leftover::Segment(meta.number), graveyard), meta, homes }
     }
 
     /// Opens a listed segment.
-    pub(crate) fn open(store: &Store, meta: SegmentMeta, graveyard: Sender<u32>) -> Result<Segment> {
+    pub(crate) fn open(store: &Store, meta: SegmentMeta, graveyard: Graveyard) -> Result<Segment> {
         let place = || format!("homes of segment {}", meta.number);
         let bytes = store.get(Family::Meta, &homes_key(meta.number))?;
         let bytes = bytes.ok_or_else(|| Error::corrupt("missing").at(place()))?;
@@ -61,7 +48,7 @@ impl Segment {
 
     /// Says that the rows may go once nobody reads them.
     pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+        self.hold.retire();
     }
 
     /// Whether some presence in the segment may touch `during`.

@@ -6,11 +6,12 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 
-use crate::codec::record::{SealMeta, Totals};
+use crate::codec::record::Totals;
 use crate::dictionary::{NameReader, Terms};
 use crate::index::PageCache;
 use crate::model::Text;
 use crate::segment::active::Active;
+use crate::segment::dedupe::Seal;
 use crate::segment::sealed::Segment;
 use crate::store::{Store, StoreSnapshot};
 use crate::topology::{DependentsCache, LinkCache};
@@ -37,7 +38,7 @@ pub(crate) struct View {
     pub(crate) snapshot: Arc<StoreSnapshot>,
     /// In the order of sealing.
     pub(crate) segments: Arc<Vec<Arc<Segment>>>,
-    pub(crate) seals: Arc<Vec<SealMeta>>,
+    pub(crate) seals: Arc<Vec<Arc<Seal>>>,
     /// Counts over the sealed segments.
     pub(crate) totals: Arc<Totals>,
     /// Numbers of entities that were erased.

@@ -331,7 +331,7 @@ impl Store {
     }
 
     /// Snapshots that are held.
-    pub(crate) fn snapshots_held(&self) -> Result<u64> {
+    fn snapshots_held(&self) -> Result<u64> {
         let held =
             self.rocks.property_int_value("rocksdb.num-snapshots").map_err(|cause| failure(cause, "snapshots"))?;
         Ok(held.unwrap_or(0))

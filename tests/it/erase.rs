@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ofone::backup::BackupFolder;
 use ofone::{
-    Batch, Db, Entity, ErrorKind, Event, EventName, Expr, Link, Options, Outcome, Predicate, Retention, Text,
+    Batch, Db, Entity, ErrorKind, Event, EventName, Expr, Link, Options, Outcome, Predicate, Retention, Snapshot, Text,
     Timestamp, Value,
 };
 
@@ -544,6 +544,47 @@ fn a_snapshot_keeps_what_retention_removes() {
     assert!(snapshot.event(&name).unwrap().is_some() && db.snapshot().event(&name).unwrap().is_none());
     drop(snapshot);
     db.wait_until_quiet().unwrap();
+    well(&db);
+}
+
+/// Each reader takes its next snapshot before it lets go of its last, so that there is never none.
+#[test]
+fn files_of_what_retention_removes_go_while_readers_overlap() {
+    let place = scratch();
+    let db = open(place.path(), 1000);
+    let files = || {
+        let listed = fs::read_dir(place.path().join("db")).unwrap().map(|file| file.unwrap().path());
+        listed.filter(|path| path.extension().is_some_and(|extension| extension == "sst")).count()
+    };
+    let name = |round: i64| EventName { source: "feed".into(), id: format!("{round}").into(), time: at(round) };
+    let sees = |snapshot: &Snapshot, rounds: std::ops::RangeInclusive<i64>| {
+        rounds.clone().for_each(|round| assert!(snapshot.event(&name(round)).unwrap().is_some(), "{round} is gone"));
+        assert_eq!(snapshot.stream("A").run().unwrap().count(), rounds.count());
+    };
+    let mut reader: Option<(Snapshot, i64)> = None;
+    let mut most = [0, 0];
+    for round in 0..48i64 {
+        let mut batch = Batch::new();
+        batch.event(event(round, &round.to_string(), "customer:A"));
+        db.writer().commit(batch).unwrap();
+        db.flush().unwrap();
+        let oldest = (round - 3).max(0);
+        drop(reader.replace((db.snapshot(), oldest)));
+        db.retain(&Retention::before(at(round - 2)).max_share(1.0)).unwrap();
+        if round % 4 == 3 {
+            db.wait_until_quiet().unwrap();
+            let half = usize::from(round >= 24);
+            most[half] = most[half].max(files());
+        }
+        let (snapshot, oldest) = reader.as_ref().unwrap();
+        sees(snapshot, *oldest..=round);
+    }
+    // Each of 24 rounds made three; others of their own time are written anew now and then.
+    assert!(most[1] < most[0] + 12, "{most:?} files");
+    // What the last reader lets go of may be left for the next open to drop, and that is no crash.
+    drop((db, reader));
+    let db = open(place.path(), 1000);
+    assert!(db.recovery().was_clean(), "{:?}", db.recovery());
     well(&db);
 }
 
