@@ -19,7 +19,7 @@ help:
 	@echo 'make model          thousands of random histories against the naive model (CASES=2000)'
 	@echo 'make faults         fail and die at every named place; planted bugs must be caught (PASSES=2)'
 	@echo 'make soak-kill, soak-power, soak-io, soak-damage  hours of kills, power cuts, failures, damage; figures are kept'
-	@echo 'make mixed          writers, readers, seals, retention and erasures at once (MIXED_SECONDS=60)'
+	@echo 'make mixed          writers, readers, seals, retention, erasures, a looking process at once (MIXED_SECONDS=60)'
 	@echo 'make soak-mixed     two hours of it, in parts; figures are kept'
 	@echo 'make fixture        write the store kept for a new format number'
 	@echo 'make real-data DIR=..  only the questions asked of real logs'

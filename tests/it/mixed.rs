@@ -1,18 +1,23 @@
-//! Everything at once: writers, readers, seals, merges, retention and erasures, for as long as one likes.
+//! Everything at once: writers, readers, seals, merges, retention, erasures, and the command line that looks from
+//! another process, for as long as one likes.
 //!
 //! The load runs in a process of its own, so that its memory and open files are its own. Batches of a writer are
 //! numbered, and 150 of them belong to one customer; every fourth customer is erased once the next but one is
 //! written. Times follow the numbers, so that retention is a bound on them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ofone::{Batch, Bucket, Db, EventName, Expr, Link, Predicate, Retention, Snapshot, TimelineBucket, Timestamp};
+use ofone::{
+    Batch, Bucket, Db, Event, EventName, Expr, Link, Predicate, Retention, Snapshot, TimelineBucket, Timestamp,
+};
 use parking_lot::{Mutex, RwLock};
 
+use crate::cli::{lines, run, stderr, stdout, text};
 use crate::ordeal::scramble;
 use crate::support::{at, entity, event, link, open, scratch, setting};
 
@@ -81,15 +86,21 @@ struct World {
     /// What each reader holds for a while.
     held: [Mutex<Option<Held>>; READERS],
     looks: AtomicU64,
+    looks_from_outside: AtomicU64,
     retained: AtomicU64,
     retentions: AtomicU64,
 }
 
-/// What was known for certain when a snapshot was taken, and the snapshot.
-struct Moment {
+/// What was certain when somebody looked.
+struct Known {
     acknowledged: [i64; WRITERS],
     horizon: i64,
     erased: BTreeSet<Customer>,
+}
+
+/// What was certain when a snapshot was taken, and the snapshot.
+struct Moment {
+    known: Known,
     snapshot: Snapshot,
 }
 
@@ -98,17 +109,22 @@ impl World {
         std::array::from_fn(|writer| self.acknowledged[writer].load(Ordering::Acquire))
     }
 
-    fn moment(&self, db: &Db) -> Moment {
+    fn known(&self) -> Known {
         let (acknowledged, erased) = (self.acknowledged(), self.erasures_done.lock().clone());
+        Known { acknowledged, erased, horizon: self.horizon.load(Ordering::Acquire) }
+    }
+
+    fn moment(&self, db: &Db) -> Moment {
+        let known = self.known();
         let snapshot = db.snapshot();
         // Whatever was being removed then was announced before.
-        Moment { acknowledged, erased, snapshot, horizon: self.horizon.load(Ordering::Acquire) }
+        Moment { snapshot, known: Known { horizon: self.horizon.load(Ordering::Acquire), ..known } }
     }
 }
 
-impl Moment {
+impl Known {
     /// Customers of whom something must be there.
-    fn known(&self) -> Vec<Customer> {
+    fn customers(&self) -> Vec<Customer> {
         let of = |writer: usize| {
             let last = (self.acknowledged[writer] - 1).div_euclid(TURN);
             let first = (self.horizon / 10 / TURN).min(last).max(0);
@@ -120,10 +136,15 @@ impl Moment {
 
 /// How many events of each batch the stream of a customer has; none twice, none foreign.
 fn stream(moment: &Moment, customer: Customer) -> BTreeMap<i64, usize> {
+    let items = moment.snapshot.stream(name(customer)).run().expect("a stream");
+    let id = |event: Event| event.id.expect("written events have ids").to_string();
+    batches(customer, items.map(|item| id(item.expect("an item").event)))
+}
+
+fn batches(customer: Customer, ids: impl Iterator<Item = String>) -> BTreeMap<i64, usize> {
     let mut batches = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for item in moment.snapshot.stream(name(customer)).run().expect("a stream") {
-        let id = item.expect("an item").event.id.expect("written events have ids");
+    for id in ids {
         let parts: Vec<&str> = id.split('/').collect();
         assert_eq!(parts[1].parse(), Ok(customer.0), "`{id}` is not of {customer:?}");
         let batch: i64 = parts[2].parse().expect("a number");
@@ -134,10 +155,13 @@ fn stream(moment: &Moment, customer: Customer) -> BTreeMap<i64, usize> {
     batches
 }
 
-/// Everything of the customer that was acknowledged and not removed is in the stream, batches are whole.
 fn look_at_stream(world: &World, moment: &Moment, customer: Customer) {
-    let batches = stream(moment, customer);
-    if moment.erased.contains(&customer) {
+    judge_stream(world, &moment.known, customer, stream(moment, customer));
+}
+
+/// Everything of the customer that was acknowledged and not removed is in the stream, batches are whole.
+fn judge_stream(world: &World, known: &Known, customer: Customer, batches: BTreeMap<i64, usize>) {
+    if known.erased.contains(&customer) {
         assert!(batches.is_empty(), "{customer:?} is back: {batches:?}");
         return;
     }
@@ -146,21 +170,21 @@ fn look_at_stream(world: &World, moment: &Moment, customer: Customer) {
         return;
     }
     let (writer, turn) = customer;
-    let end = ((turn + 1) * TURN).min(moment.acknowledged[writer]);
+    let end = ((turn + 1) * TURN).min(known.acknowledged[writer]);
     for batch in turn * TURN..end {
         let found = batches.get(&batch).copied().unwrap_or(0);
-        let may_be_gone = time_of(writer, batch) < moment.horizon;
+        let may_be_gone = time_of(writer, batch) < known.horizon;
         assert!(found == EVENTS || may_be_gone, "{customer:?} batch {batch}: {found} of {EVENTS} events");
     }
     for (batch, found) in batches {
-        let may_be_gone = time_of(writer, batch) < moment.horizon;
+        let may_be_gone = time_of(writer, batch) < known.horizon;
         assert!(found == EVENTS || may_be_gone, "{customer:?} batch {batch} is torn: {found} events");
     }
 }
 
 /// Customers with an event of their own since the horizon.
 fn cohort(moment: &Moment) -> BTreeSet<String> {
-    let expr: Expr = format!("did(kind = own, since {})", at(moment.horizon)).parse().expect("an expression");
+    let expr: Expr = format!("did(kind = own, since {})", at(moment.known.horizon)).parse().expect("an expression");
     let cohort = moment.snapshot.who(expr).run().expect("a cohort");
     let ids: Vec<String> = cohort.ids().map(|id| id.expect("an id").to_string()).collect();
     let set: BTreeSet<String> = ids.iter().cloned().collect();
@@ -170,20 +194,20 @@ fn cohort(moment: &Moment) -> BTreeSet<String> {
 
 fn look_at_cohort(world: &World, moment: &Moment) {
     let cohort = cohort(moment);
-    for customer in &moment.erased {
+    for customer in &moment.known.erased {
         assert!(!cohort.contains(&name(*customer)), "{customer:?} is back");
     }
     let begun = world.erasures_begun.lock().clone();
-    for customer in moment.known() {
+    for customer in moment.known.customers() {
         let (writer, turn) = customer;
-        let last = ((turn + 1) * TURN).min(moment.acknowledged[writer]) - 1;
-        let since = time_of(writer, last) >= moment.horizon;
+        let last = ((turn + 1) * TURN).min(moment.known.acknowledged[writer]) - 1;
+        let since = time_of(writer, last) >= moment.known.horizon;
         assert!(!since || begun.contains(&customer) || cohort.contains(&name(customer)), "{customer:?} is missing");
     }
 }
 
 fn timeline(moment: &Moment) -> Vec<TimelineBucket> {
-    let asked = moment.snapshot.timeline(Predicate::kind("alarm")).window(at(moment.horizon)..Timestamp::MAX);
+    let asked = moment.snapshot.timeline(Predicate::kind("alarm")).window(at(moment.known.horizon)..Timestamp::MAX);
     asked.every(Bucket::Length(TURN * 10)).run().expect("a timeline")
 }
 
@@ -192,19 +216,19 @@ fn look_at_timeline(moment: &Moment, after: [i64; WRITERS]) {
     let counted: u64 = timeline(moment).iter().map(|bucket| bucket.events).sum();
     let since = |acknowledged: [i64; WRITERS], ahead: i64| -> u64 {
         let of = |writer: usize| {
-            let first = (moment.horizon - writer as i64 + 9).div_euclid(10).max(0);
+            let first = (moment.known.horizon - writer as i64 + 9).div_euclid(10).max(0);
             (acknowledged[writer] + ahead - first).max(0) as u64
         };
         (0..WRITERS).map(of).sum()
     };
-    let (least, most) = (since(moment.acknowledged, 0), since(after, 1));
+    let (least, most) = (since(moment.known.acknowledged, 0), since(after, 1));
     assert!((least..=most).contains(&counted), "{counted} alarms, {least} to {most} were acknowledged");
 }
 
 fn look_at_why(moment: &Moment, customer: Customer) {
     let (writer, turn) = customer;
-    let batch = ((turn + 1) * TURN).min(moment.acknowledged[writer]) - 1;
-    if is_doomed(customer) || time_of(writer, batch) < moment.horizon {
+    let batch = ((turn + 1) * TURN).min(moment.known.acknowledged[writer]) - 1;
+    if is_doomed(customer) || time_of(writer, batch) < moment.known.horizon {
         return;
     }
     for what in ["own", "flap", "alarm"] {
@@ -227,7 +251,7 @@ fn read(world: &World, db: &Db, reader: u64) {
         let _at_work = world.gate.read();
         let mut held = world.held[reader as usize].lock();
         let moment = world.moment(db);
-        let known = moment.known();
+        let known = moment.known.customers();
         if known.is_empty() {
             thread::yield_now();
             continue;
@@ -239,7 +263,7 @@ fn read(world: &World, db: &Db, reader: u64) {
             2 => look_at_timeline(&moment, world.acknowledged()),
             _ => look_at_why(&moment, customer),
         }
-        for customer in moment.erased.iter().rev().take(1) {
+        for customer in moment.known.erased.iter().rev().take(1) {
             look_at_stream(world, &moment, *customer);
         }
         world.looks.fetch_add(1, Ordering::Relaxed);
@@ -247,7 +271,8 @@ fn read(world: &World, db: &Db, reader: u64) {
             assert_eq!(&stream(moment, *customer), events, "a snapshot changed for {customer:?}");
             assert_eq!(&timeline(moment), buckets, "a snapshot changed");
             // Of somebody erased since, it has no name any more, but still counts them.
-            let expr: Expr = format!("did(kind = own, since {})", at(moment.horizon)).parse().expect("an expression");
+            let expr: Expr =
+                format!("did(kind = own, since {})", at(moment.known.horizon)).parse().expect("an expression");
             let count = moment.snapshot.who(expr).run().expect("a cohort").len() as usize;
             assert_eq!(count, *members, "a snapshot changed");
         }
@@ -257,6 +282,34 @@ fn read(world: &World, db: &Db, reader: u64) {
             let (events, buckets, members) = (stream(&moment, customer), timeline(&moment), cohort(&moment).len());
             *held = Some((moment, customer, events, buckets, members));
         }
+    }
+}
+
+/// Has the command line look, one process after the other.
+fn look_from_outside(world: &World, store: &Path) {
+    for look in 0u64.. {
+        if world.done.load(Ordering::Acquire) {
+            return;
+        }
+        let at_work = world.gate.read();
+        let known = world.known();
+        let customers = known.customers();
+        let erased = known.erased.iter().next_back().filter(|_| look.is_multiple_of(4)).copied();
+        let any = || customers[scramble(&[world.seed, READERS as u64, look]) as usize % customers.len()];
+        if !customers.is_empty() {
+            let customer = erased.unwrap_or_else(any);
+            let output = run(&["stream", &name(customer), "--live", "--format", "ndjson", "--db", text(store)]);
+            let known = Known { horizon: world.horizon.load(Ordering::Acquire), ..known };
+            let code = output.status.code();
+            // Nobody of that name is there.
+            let not_found = code == Some(3) && world.erasures_begun.lock().contains(&customer);
+            assert!(code == Some(0) || not_found, "{code:?}: {}", stderr(&output));
+            let ids = lines(stdout(&output)).into_iter().map(|line| line["id"].as_str().expect("an id").to_owned());
+            judge_stream(world, &known, customer, batches(customer, ids));
+            world.looks_from_outside.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(at_work);
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -360,6 +413,7 @@ fn child_does_everything_at_once() {
         gate: RwLock::new(()),
         held: Default::default(),
         looks: AtomicU64::new(0),
+        looks_from_outside: AtomicU64::new(0),
         retained: AtomicU64::new(0),
         retentions: AtomicU64::new(0),
     };
@@ -381,6 +435,8 @@ fn child_does_everything_at_once() {
             (0..READERS as u64).map(|reader| scope.spawn(move || done_if_panicked(&|| read(world, db, reader)))),
         );
         threads.push(scope.spawn(move || done_if_panicked(&|| remove(world, db))));
+        let store = place.path();
+        threads.push(scope.spawn(move || done_if_panicked(&|| look_from_outside(world, store))));
         for third in 1..=3 {
             while begun.elapsed() < Duration::from_secs(seconds) * third / 3 && !world.done.load(Ordering::Acquire) {
                 thread::sleep(Duration::from_millis(50));
@@ -398,11 +454,11 @@ fn child_does_everything_at_once() {
     let weight = look_at_weight(&weights);
     let look = |db: &Db| {
         let moment = world.moment(db);
-        for customer in moment.known().into_iter().chain(moment.erased.iter().copied()) {
+        for customer in moment.known.customers().into_iter().chain(moment.known.erased.iter().copied()) {
             look_at_stream(&world, &moment, customer);
         }
         look_at_cohort(&world, &moment);
-        look_at_timeline(&moment, moment.acknowledged);
+        look_at_timeline(&moment, moment.known.acknowledged);
         assert_eq!(db.check().expect("a check").problems, Vec::<String>::new());
     };
     db.wait_until_quiet().expect("quiet");
@@ -411,14 +467,15 @@ fn child_does_everything_at_once() {
     drop(db);
     look(&open(place.path(), 300));
     let batches: i64 = world.acknowledged().iter().sum();
+    let outside = world.looks_from_outside.load(Ordering::Relaxed);
     let (erased, looks) = (world.erasures_done.lock().len(), world.looks.load(Ordering::Relaxed));
     let (retentions, retained) = (world.retentions.load(Ordering::Relaxed), world.retained.load(Ordering::Relaxed));
     println!(
         "\n{batches} batches, seed {seed}: {} seals, {} merges, {retentions} retentions of {retained} events, \
-         {erased} erasures, {looks} looks, none lost or back; {weight}, {files_at_work} at work",
+         {erased} erasures, {looks} looks and {outside} from outside, none lost or back; {weight}, {files_at_work} at work",
         metrics.seals, metrics.merges
     );
-    assert!(looks > 0 && metrics.seals > 0 && metrics.merges > 0);
+    assert!(looks > 0 && outside > 0 && metrics.seals > 0 && metrics.merges > 0);
     assert!(seconds < 6 || (erased > 0 && retentions > 0), "{erased} erasures, {retentions} retentions");
 }
 
