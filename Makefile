@@ -11,7 +11,7 @@ CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=tr
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed fixture real-data lint build-benches bench fuzz fuzz-short setup help
+.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed soak-erase fixture real-data lint build-benches bench fuzz fuzz-short setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
@@ -21,6 +21,7 @@ help:
 	@echo 'make soak-kill, soak-power, soak-io, soak-damage  hours of kills, power cuts, failures, damage; figures are kept'
 	@echo 'make mixed          writers, readers, seals, retention, erasures, a looking process at once (MIXED_SECONDS=60)'
 	@echo 'make soak-mixed     two hours of it, in parts; figures are kept'
+	@echo 'make soak-erase     a thousand erasures, and a search for every byte of theirs; figures are kept'
 	@echo 'make fixture        write the store kept for a new format number'
 	@echo 'make real-data DIR=..  only the questions asked of real logs'
 	@echo 'make lint           format, clippy and docs, warnings are errors'
@@ -90,10 +91,11 @@ first=$$(sed -n 's/^soak-damage .* next \([0-9]*\)$$/\1/p' "$(FIGURES)" | tail -
 export OFONE_CRASH_SEED=$$((run + 1)) OFONE_POWER_SEED=$$((run * 1000 + 1)) OFONE_DAMAGE_FIRST=$${first:-0}
 export OFONE_CRASH_KILLS=$(KILLS) OFONE_POWER_STATES=$(STATES) OFONE_DAMAGE_CASES=$(DAMAGES) OFONE_IO_TO=$(IO_TO)
 export OFONE_MIXED_SEED=$$((run + 1)) OFONE_MIXED_SECONDS=$(PART_SECONDS)
+export OFONE_ERASE_SEED=$$((run * 1000 + 1)) OFONE_ERASURES=$(ERASURES)
 log=$$(mktemp)
 begun=$$(date +%s)
 cargo test $(CHECKED) --test it -- $(TESTS) --nocapture >"$$log" 2>&1 || { cat "$$log"; exit 1; }
-told=$$(sed -n 's/^\([0-9].* \(kills\|batches\|states\|lives\)[:;, ].*\|cases .*\)$$/\1/p' "$$log" | tr '\n' '|')
+told=$$(sed -n 's/^\([0-9].* \(kills\|batches\|states\|lives\|erasures\)[:;, ].*\|cases .*\)$$/\1/p' "$$log" | tr '\n' '|')
 echo "$(SOAKED) $$(git rev-parse --short HEAD) $$(($$(date +%s) - begun)) s: $$told next $$((OFONE_DAMAGE_FIRST + $(DAMAGES)))" \
 	| tee -a "$(FIGURES)"
 endef
@@ -109,12 +111,16 @@ soak-damage: TESTS = damage_sweep::
 soak-kill soak-power soak-io soak-damage: setup
 	@sh -c "$$SOAK"
 
-# Each part is a store, a seed and a line of its own, so that an hour that is cut short keeps its figures.
+# Each part has seeds and a line of its own, so that an hour that is cut short keeps its figures.
 PARTS ?= 12
 PART_SECONDS ?= 600
+ERASURES ?= 100
 soak-mixed: SOAKED = soak-mixed
 soak-mixed: TESTS = mixed::
-soak-mixed: setup
+soak-erase: SOAKED = soak-erase
+soak-erase: TESTS = --exact erase::erasures_leave_no_byte_in_any_row_or_file
+soak-erase: PARTS = 10
+soak-mixed soak-erase: setup
 	@for part in $$(seq $(PARTS)); do sh -c "$$SOAK" || exit 1; done
 
 # The logs are other people's and not in this repository: a folder of them beside it is used if there is one.

@@ -14,6 +14,7 @@ use ofone::{
     Timestamp, Value,
 };
 
+use crate::ordeal::scramble;
 use crate::support::{at, entity, event, link, open, scratch, setting};
 
 /// Why a record was refused.
@@ -405,16 +406,17 @@ fn the_erasures_of_another_store_are_not_carried_over() {
 
 /// A text that no other file has.
 fn canary(number: usize) -> String {
-    format!("canary{number:02}zqxjkv")
+    format!("{:014x}", scramble(&[number as u64]) >> 8)
 }
 
-/// Files of a store that have the text as it is.
-fn files_with(folder: &Path, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
+/// Files of a store that have a canary as it is, but for its beginning: of neighbouring keys, sorted files keep
+/// what they have in common once.
+fn files_with(folder: &Path, canary: &str) -> Vec<String> {
+    let (mut found, text) = (Vec::new(), &canary[4..]);
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(files_with(&path, text));
+            found.extend(files_with(&path, canary));
         } else {
             // The storage engine deletes files that it is done with meanwhile; what is gone holds nothing.
             let bytes = fs::read(&path).or_else(|error| if path.exists() { Err(error) } else { Ok(Vec::new()) });
@@ -429,8 +431,8 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
 const CUSTOMERS: usize = 60;
 
 /// A store in which each customer has 40 tickets, 40 notes on a line and 40 alarms of an OLT that name the line.
-fn filled(path: &Path) -> Db {
-    let mut db = open(path, 300);
+fn filled(path: &Path, segment: usize) -> Db {
+    let mut db = open(path, segment);
     for round in 0..40i64 {
         let mut batch = Batch::new();
         for number in 0..CUSTOMERS {
@@ -455,42 +457,55 @@ fn filled(path: &Path) -> Db {
         }
         if round == 20 {
             drop(db);
-            db = open(path, 300);
+            db = open(path, segment);
         }
     }
     db
 }
 
-#[test]
-fn twenty_erasures_leave_no_byte_in_any_row_or_file() {
+/// Customers erased in each store: of 60.
+const ERASED: usize = 20;
+
+/// Erases some customers of a store that the seed shapes, and looks for what is left of them.
+fn erase_some(seed: u64) {
     let place = scratch();
-    let db = filled(place.path());
-    let lines = |db: &Db| stream(db, &canary(3)).len();
-    let before = lines(&db);
-    assert!(!files_with(place.path(), &canary(0)).is_empty(), "the search finds what is there");
-    assert!(db.traces(&canary(0)).unwrap().rows.len() >= 3);
-    let erased: Vec<usize> = (0..CUSTOMERS).step_by(3).collect();
-    assert_eq!(erased.len(), 20);
-    for &number in erased.iter().filter(|&&number| number != 3) {
+    let segment = [300, 60, 1000, 9000][(seed % 4) as usize];
+    let db = filled(place.path(), segment);
+    let mut numbers: Vec<usize> = (0..CUSTOMERS).collect();
+    numbers.sort_unstable_by_key(|&number| scramble(&[seed, number as u64]));
+    let (erased, left) = numbers.split_at(ERASED);
+    let felt = |db: &Db| left.iter().map(|&number| stream(db, &canary(number)).len()).collect::<Vec<_>>();
+    let before = felt(&db);
+    assert!(!files_with(place.path(), &canary(erased[0])).is_empty(), "the search finds what is there");
+    assert!(db.traces(&canary(erased[0])).unwrap().rows.len() >= 3);
+    for &number in erased {
         let receipt = db.erase(canary(number)).unwrap();
         assert!(!receipt.held_back);
         assert_eq!((receipt.events, receipt.events_stripped, receipt.entities), (80, 40, 2), "{receipt:?}");
         assert_eq!(db.traces(&canary(number)).unwrap().rows, [], "{number}");
     }
-    assert_eq!(lines(&db), before, "others see what they saw");
-    db.erase(canary(3)).unwrap();
+    assert_eq!(felt(&db), before, "others see what they saw");
     well(&db);
     // RocksDB notes the bounds of its files, which are names, until it is opened again.
     drop(db);
-    let db = open(place.path(), 300);
-    for number in 0..CUSTOMERS {
-        let traces = db.traces(&canary(number)).unwrap();
-        assert_eq!(traces.is_empty(), number % 3 == 0, "{number}: {traces:?}");
-        if number % 3 == 0 {
-            assert_eq!(files_with(place.path(), &canary(number)), Vec::<String>::new());
-        }
+    let db = open(place.path(), segment);
+    for number in left {
+        assert!(!db.traces(&canary(*number)).unwrap().is_empty(), "{number}");
+    }
+    for &number in erased {
+        assert!(db.traces(&canary(number)).unwrap().is_empty(), "{number}");
+        assert_eq!(files_with(place.path(), &canary(number)), Vec::<String>::new());
     }
     well(&db);
+}
+
+#[test]
+fn erasures_leave_no_byte_in_any_row_or_file() {
+    let (wanted, first) = (setting("OFONE_ERASURES", ERASED), setting("OFONE_ERASE_SEED", 1u64));
+    let last = first + (wanted.div_ceil(ERASED) as u64).max(1) - 1;
+    (first..=last).for_each(erase_some);
+    let erasures = (last - first + 1) * ERASED as u64;
+    println!("\n{erasures} erasures, seeds {first} to {last}: no byte left in any row or file");
 }
 
 #[test]
@@ -607,7 +622,7 @@ fn an_erasure_cut_short_by_a_kill_is_finished_at_the_next_open() {
     let kills: u64 = setting("OFONE_ERASE_KILLS", 12);
     let seed: u64 = setting("OFONE_CRASH_SEED", 7);
     let place = scratch();
-    let db = filled(place.path());
+    let db = filled(place.path(), 300);
     let felt = |db: &Db, number: usize| stream(db, &canary(number)).len();
     let before: Vec<usize> = (0..CUSTOMERS).map(|number| felt(&db, number)).collect();
     drop(db);
