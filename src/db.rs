@@ -526,7 +526,7 @@ impl fmt::Debug for Writer {
 mod tests {
     use super::*;
     use crate::codec::key;
-    use crate::model::{Entity, Event, Link, Severity, Timestamp};
+    use crate::model::{Entity, Event, Link, Outcome, Rejection, Severity, Timestamp};
     use crate::store::{Family, Store};
     use crate::{Bucket, Expr, Predicate, Score};
 
@@ -716,6 +716,26 @@ mod tests {
         drop(db);
         let error = open().unwrap_err();
         assert_eq!((error.kind(), error.message()), (ErrorKind::Corrupt, "commit 2 is missing"));
+    }
+
+    #[test]
+    fn a_record_that_needs_a_number_when_none_is_left_is_rejected_alone() {
+        let (place, db) = sealed();
+        let (_, name) = entries(&db.inner.engine.lookup.store, Family::Numbers).swap_remove(0);
+        alter(&db, |store, batch| batch.put(store, Family::Numbers, &key::number((1 << 31) - 1), &name));
+        drop(db);
+        let db = Db::open(place.path().join("store"), Options::new().durability(Durability::Os)).unwrap();
+        let mut batch = Batch::new();
+        for name in ["C1", "new"] {
+            batch.event(Event::new(Timestamp::from_secs(99), "ran", "told").subject(Entity::customer(name)));
+            batch.link(Link::new(Entity::customer(name), "uses", Entity::new("service", "new")));
+        }
+        let receipt = db.writer().commit(batch).unwrap();
+        assert_eq!((receipt.inserted(), receipt.rejected()), (2, 2), "{receipt:?}");
+        assert_eq!(
+            receipt.outcomes()[2],
+            Outcome::Rejected(Rejection::new("more than 2147483648 entities of the kind"))
+        );
     }
 
     #[cfg(feature = "planted-bugs")]

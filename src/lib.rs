@@ -92,8 +92,8 @@ pub use ingest::{
     Batch, CacheMetrics, ErasureReceipt, Health, HealthState, Metrics, Pending, Receipt, Recovery, Retained, Retention,
 };
 pub use model::{
-    Entity, Event, EventName, Interval, IntervalSet, Limits, Link, LinkChange, Outcome, Record, Rejection, Severity,
-    Text, Timestamp, Value, Window,
+    Entity, Event, EventName, Interval, IntervalSet, Limit, Limits, Link, LinkChange, Outcome, Record, Rejection,
+    Severity, Text, Timestamp, Value, Window,
 };
 pub use query::{
     AttributeStats, Bucket, CalendarUnit, CancelToken, CheckReport, Cohort, Cursor, Customers, EntityInfo, Explain,

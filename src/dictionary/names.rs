@@ -131,6 +131,11 @@ impl NameWriter {
         self.young.get(hash)
     }
 
+    /// Whether no number is left for another customer, or another entity that is none.
+    pub(crate) fn used_up(&self, is_customer: bool) -> bool {
+        if is_customer { self.next_customer >= FIRST_OTHER } else { self.next_other > LAST_NUMBER }
+    }
+
     /// The number of the entity if it has one. `kind` is the word number of its type.
     pub(crate) fn known(&mut self, kind: u32, id: &Text, store: &Store) -> Result<Option<u32>> {
         let hash = self.hasher.hash(kind, id);

@@ -12,7 +12,7 @@ use crate::codec::key;
 use crate::codec::raw::{Layout, Layouts, RawValue};
 use crate::codec::record::{self, Shape};
 use crate::error::{Error, Result};
-use crate::model::{Event, Rejection, Text, Value};
+use crate::model::{Event, Rejection, Text, Value, limits};
 use crate::store::{Batch, Family, Store};
 
 /// `terms` table of words: number -> text.
@@ -41,7 +41,13 @@ pub(crate) struct TermLimits {
 
 impl Default for TermLimits {
     fn default() -> TermLimits {
-        TermLimits { words: 1 << 16, shapes: 1 << 18, texts_per_scope: 4096, texts: 1 << 20, text_bytes: 256 }
+        TermLimits {
+            words: limits::WORDS,
+            shapes: limits::SHAPES,
+            texts_per_scope: limits::TEXTS_OF_ATTRIBUTE,
+            texts: limits::TEXTS,
+            text_bytes: limits::NUMBERED_TEXT_BYTES,
+        }
     }
 }
 

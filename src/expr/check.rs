@@ -1,8 +1,9 @@
 //! Rules for trees that a program made; what was read from text keeps them.
 
 use crate::error::{Error, Result};
-use crate::expr::{Did, Expr, MAX_DEPTH, Moment, Period, Predicate, Seq, Step, TextTest};
+use crate::expr::{Did, Expr, Moment, Period, Predicate, Seq, Step, TextTest};
 use crate::model::Entity;
+use crate::model::limits::EXPR_LEVELS;
 
 impl Expr {
     /// Whether the expression keeps the rules, as every one that was read from text does; one that does
@@ -49,8 +50,8 @@ fn check(root: Node<'_>) -> Result<()> {
     let mut left = vec![(root, 1)];
     let mut inside = Vec::new();
     while let Some((node, depth)) = left.pop() {
-        if depth > MAX_DEPTH {
-            return Err(Error::invalid(format!("an expression is nested at most {MAX_DEPTH} deep")));
+        if depth > EXPR_LEVELS {
+            return Err(Error::invalid(format!("an expression is nested at most {EXPR_LEVELS} deep")));
         }
         match node {
             Node::Set(expr) => check_set(expr, &mut inside)?,

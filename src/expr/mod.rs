@@ -23,12 +23,8 @@ mod tests;
 
 pub use ast::{Comparison, Did, Expr, Moment, Period, Predicate, Seq, Step, TextTest, Ties};
 
-/// Most bytes of a text that is read.
-const MAX_TEXT_BYTES: usize = 64 << 10;
-
-/// Most levels of a tree; whoever walks one may recurse.
-const MAX_DEPTH: usize = 100;
+use crate::model::limits::EXPR_LEVELS;
 
 /// Most levels of a text, in which parentheses may stand that the tree does not need. Canonical text of
-/// a tree of [`MAX_DEPTH`] levels has at most one more.
-const MAX_NESTING: usize = MAX_DEPTH + 28;
+/// a tree of [`EXPR_LEVELS`] levels has at most one more.
+const MAX_NESTING: usize = EXPR_LEVELS + 28;

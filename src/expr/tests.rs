@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::expr::grammar::{expr, predicate, soup};
+use crate::model::limits::{EXPR_BYTES, EXPR_LEVELS};
 use crate::model::{Entity, Severity, Timestamp, Window};
 
 const HOUR: u64 = 3600;
@@ -400,8 +401,8 @@ fn hostile_text_is_refused_in_time() {
     }
     let wide = format!("did({}any)", "any or ".repeat(9000));
     assert_eq!(Expr::parse(&wide).unwrap().to_string(), wide);
-    assert!(Expr::parse(&" ".repeat(MAX_TEXT_BYTES + 1)).unwrap_err().to_string().contains("at most 65536 bytes"));
-    assert!(Expr::parse(&" ".repeat(MAX_TEXT_BYTES)).is_err());
+    assert!(Expr::parse(&" ".repeat(EXPR_BYTES + 1)).unwrap_err().to_string().contains("at most 65536 bytes"));
+    assert!(Expr::parse(&" ".repeat(EXPR_BYTES)).is_err());
     assert!(Expr::parse(&"\"\\u{41}".repeat(9000)).is_err());
 }
 
@@ -411,16 +412,16 @@ fn the_deepest_trees_come_back_and_deeper_ones_are_no_expressions() {
         [Expr::not, |expr| expr.minus(Expr::All), |expr| Expr::And(vec![Expr::All, expr]), |expr| Expr::Or(vec![expr])];
     let deepest = |grow: fn(Expr) -> Expr, levels: usize| (1..levels).fold(Expr::All, |expr, _| grow(expr));
     for grow in grow {
-        let expr = deepest(grow, MAX_DEPTH);
+        let expr = deepest(grow, EXPR_LEVELS);
         expr.check().unwrap();
         assert_eq!(Expr::parse(&expr.to_string()).unwrap(), expr);
-        let deeper = deepest(grow, MAX_DEPTH + 1);
+        let deeper = deepest(grow, EXPR_LEVELS + 1);
         assert!(deeper.check().is_err());
         assert!(Expr::parse(&deeper.to_string()).is_err());
     }
-    let step = (3..MAX_DEPTH).fold(Predicate::Any, |what, _| Predicate::Or(vec![what.not()]));
+    let step = (3..EXPR_LEVELS).fold(Predicate::Any, |what, _| Predicate::Or(vec![what.not()]));
     assert!(Expr::from(Expr::seq([step])).check().is_err());
-    let step = (3..MAX_DEPTH).fold(Predicate::Any, |what, _| what.not()).not();
+    let step = (3..EXPR_LEVELS).fold(Predicate::Any, |what, _| what.not()).not();
     let seq = Expr::from(Expr::seq([step]));
     seq.check().unwrap();
     assert_eq!(Expr::parse(&seq.to_string()).unwrap(), seq);

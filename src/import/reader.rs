@@ -16,6 +16,7 @@ use crate::import::lines::{Piece, Rules, Splitter, too_long};
 use crate::import::mapping::Mapping;
 use crate::import::parsed::{Parsed, Row};
 use crate::import::{csv, native};
+use crate::model::limits::{LINE_BYTES, LINE_BYTES_ASKED, UNPACKED_BYTES, UNPACKED_RATIO};
 use crate::model::{Record, Text};
 
 /// What the text is.
@@ -49,8 +50,8 @@ impl Default for ImportOptions {
         ImportOptions {
             threads: thread::available_parallelism().map_or(1, usize::from),
             block_bytes: 1 << 20,
-            max_line_bytes: 1 << 20,
-            guard: Guard { free_bytes: 4 << 30, max_ratio: 200 },
+            max_line_bytes: LINE_BYTES,
+            guard: Guard { free_bytes: UNPACKED_BYTES, max_ratio: UNPACKED_RATIO },
         }
     }
 }
@@ -78,7 +79,7 @@ impl ImportOptions {
     /// Bytes of the longest line or row that is not refused; 1 MiB by default, at most 1 GiB.
     #[must_use]
     pub fn max_line_bytes(mut self, bytes: usize) -> ImportOptions {
-        self.max_line_bytes = bytes.clamp(1, 1 << 30);
+        self.max_line_bytes = bytes.clamp(1, LINE_BYTES_ASKED);
         self
     }
 

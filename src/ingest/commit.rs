@@ -21,6 +21,7 @@ use crate::ingest::engine::{Engine, Request};
 use crate::ingest::erased::Erased;
 use crate::ingest::home::{Homes, Placed};
 use crate::ingest::prepare::{KnownEvent, Prepared, Work};
+use crate::model::limits::{CUSTOMERS, HOPS, OTHERS};
 use crate::model::{Entity, Event, Interval, LinkChange, Outcome, Record, Rejection, Timestamp};
 use crate::segment::{
     Active, Appended, Counted, Dedupe, Known, Match, NOWHERE, View, identity as identity_of, put_counts,
@@ -495,8 +496,6 @@ impl Committer {
     /// below a link that this group says something about, as far as they have events placed, also by the
     /// group itself, customers included. A path through several new links ends behind the last of them.
     fn suspects(&self, group: &Group<'_>) -> Result<BTreeSet<u32>> {
-        /// Links followed, as by streams.
-        const MAX_HOPS: usize = 8;
         let mut suspects: BTreeSet<u32> = group.placed.suspects.iter().copied().collect();
         if group.relinked.is_empty() {
             return Ok(suspects);
@@ -508,7 +507,7 @@ impl Committer {
         let placed: HashSet<u32> = group.placed.subjects.iter().copied().collect();
         let mut seen: HashSet<u32> = group.relinked.iter().copied().collect();
         let mut frontier: Vec<u32> = seen.iter().copied().collect();
-        for _ in 0..=MAX_HOPS {
+        for _ in 0..=HOPS {
             frontier.sort_unstable();
             let mut below = Vec::new();
             for (outgoing, &entity) in group.links.outgoing_of(&frontier)?.iter().zip(&frontier) {
@@ -549,6 +548,10 @@ impl Committer {
             return Ok(Ok(number));
         }
         let is_customer = entity.kind == self.engine.lookup.customer_type;
+        if names.used_up(is_customer) {
+            let most = if is_customer { CUSTOMERS } else { OTHERS };
+            return Ok(Err(Rejection::new(format!("more than {most} entities of the kind"))));
+        }
         names.give(kind, &entity.id, is_customer, store, batch).map(Ok)
     }
 

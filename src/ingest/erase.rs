@@ -22,13 +22,12 @@ use crate::index::Index;
 use crate::ingest::commit::{Committer, homes_of_subjects};
 use crate::ingest::engine::{Engine, Request};
 use crate::ingest::trim::{self, Swap, Swapped, wall_clock};
+use crate::model::limits::HOPS;
 use crate::model::{Entity, Interval, Text, Timestamp};
 use crate::segment::{NOWHERE, Reading, Segment, Verdict, View, fingerprint, put_counts, rewrite, visit_instant, walk};
 use crate::store::{Batch, Family, StoreSnapshot};
 use crate::topology::{LinkView, put_suspect};
 
-/// Links followed from the customer to what is theirs, as by streams.
-const HOPS_MAX: usize = 8;
 /// How long readers of an earlier moment are waited for.
 const READERS_WAIT: Duration = Duration::from_secs(2);
 /// What stands for the text of a saved cohort's expression that named somebody erased.
@@ -117,7 +116,7 @@ fn begin(committer: &mut Committer, id: &Text) -> Result<(u64, Erasure)> {
 fn belongings(links: &LinkView<'_>, customer: u32) -> Result<(Vec<u32>, Vec<u32>)> {
     let mut reached = BTreeSet::from([customer]);
     let mut frontier = vec![customer];
-    for _ in 0..HOPS_MAX {
+    for _ in 0..HOPS {
         let mut below = Vec::new();
         for entity in frontier {
             links.others(entity, Side::Outgoing, &mut |other| {

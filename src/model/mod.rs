@@ -6,7 +6,7 @@
 mod entity;
 mod event;
 mod interval;
-mod limits;
+pub(crate) mod limits;
 mod link;
 mod outcome;
 mod severity;
@@ -18,7 +18,7 @@ mod value;
 pub use entity::Entity;
 pub use event::{Event, EventName};
 pub use interval::{Interval, IntervalSet};
-pub use limits::Limits;
+pub use limits::{Limit, Limits};
 pub use link::{Link, LinkChange};
 pub use outcome::{Outcome, Record, Rejection};
 pub use severity::Severity;

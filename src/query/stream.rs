@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::codec::raw::RawEvent;
 use crate::error::Result;
+use crate::model::limits::HOPS;
 use crate::model::{Entity, Interval, Severity, Text, Window};
 use crate::query::filter::{Bound, Filter};
 use crate::query::gather;
@@ -16,9 +17,6 @@ use crate::query::lookup::{Memo, Resolver, blank};
 use crate::query::order;
 use crate::query::snapshot::Snapshot;
 use crate::topology::{Reach, reach};
-
-/// Links followed from the customer unless the query says otherwise.
-const MAX_HOPS: u32 = 8;
 
 /// Asks for a customer's stream: what of it, in which direction, how much.
 ///
@@ -52,7 +50,7 @@ pub struct StreamQuery {
 impl StreamQuery {
     pub(super) fn new(snapshot: Snapshot, customer: Text) -> StreamQuery {
         let filter = Filter::default();
-        StreamQuery { snapshot, customer, filter, max_hops: MAX_HOPS, newest_first: false, limit: None, after: None }
+        StreamQuery { snapshot, customer, filter, max_hops: HOPS, newest_first: false, limit: None, after: None }
     }
 
     /// Only what was present at some instant of the half-open window: events at their time, events

@@ -6,16 +6,12 @@ use std::ops::RangeInclusive;
 use crate::codec::key::{Side, Statement};
 use crate::codec::raw::FIRST_OTHER;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::limits::{FAR_HOPS, HOPS};
 use crate::model::{Event, EventName, Interval, IntervalSet, Link, Timestamp};
 use crate::query::item::lasts;
 use crate::query::lookup::Resolver;
 use crate::query::snapshot::Snapshot;
 use crate::topology::{Edge, Facts, LinkView, NumberPath};
-
-/// Links followed by [`Snapshot::why`], as by a stream that does not say otherwise.
-const MAX_HOPS: u32 = 8;
-/// Links followed to find out whether a longer path exists.
-const FAR_HOPS: u32 = 32;
 
 /// A chain of links from a customer to a subject of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +100,7 @@ pub(super) fn why(snapshot: &Snapshot, customer: &str, name: &EventName) -> Resu
         snapshot.find_event(name)?.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no event `{name}`")))?;
     let event = Resolver::new(&snapshot.lookup).event(&raw)?;
     let present = lasts(&raw);
-    let found = paths(snapshot, number, &raw.subjects, &present.into(), MAX_HOPS)?;
+    let found = paths(snapshot, number, &raw.subjects, &present.into(), HOPS)?;
     let why_not = if found.is_empty() { Some(why_not(snapshot, number, &raw.subjects, present)?) } else { None };
     Ok(Why { event, paths: found, why_not })
 }
@@ -115,15 +111,15 @@ fn why_not(snapshot: &Snapshot, customer: u32, subjects: &[u32], present: Interv
     let always = IntervalSet::all();
     let during = IntervalSet::from(present);
 
-    if let Some((subject, path)) = shortest(&Timeless(&links), customer, subjects, &always, 1..=MAX_HOPS)? {
+    if let Some((subject, path)) = shortest(&Timeless(&links), customer, subjects, &always, 1..=HOPS)? {
         let (path, blocking) = blocked(&links, path, present)?;
         let blocking = resolver.outgoing_link(blocking.0, &blocking.1)?;
         return Ok(WhyNot::OtherTime { path: resolve(&resolver, &path, subject)?, blocking });
     }
-    if let Some((subject, path)) = shortest(&links, customer, subjects, &during, MAX_HOPS + 1..=FAR_HOPS)? {
+    if let Some((subject, path)) = shortest(&links, customer, subjects, &during, HOPS + 1..=FAR_HOPS)? {
         return Ok(WhyNot::MoreHops { hops: path.steps.len() as u32, path: resolve(&resolver, &path, subject)? });
     }
-    if let Some((subject, path)) = shortest(&Withdrawn(&links), customer, subjects, &during, 1..=MAX_HOPS)? {
+    if let Some((subject, path)) = shortest(&Withdrawn(&links), customer, subjects, &during, 1..=HOPS)? {
         // Without regard to time there was no path, so some step stands at no time at all.
         for (from, edge) in &path.steps {
             let mut stands = false;

@@ -10,14 +10,12 @@ use roaring::RoaringBitmap;
 use crate::codec::key::{self, Side};
 use crate::codec::raw::FIRST_OTHER;
 use crate::error::Result;
+use crate::model::limits::HOPS;
 use crate::model::{Interval, IntervalSet};
 use crate::store::{Batch, Family, Store, StoreSnapshot};
 use crate::topology::facts::{Edge, Facts};
 use crate::topology::links::{LinkView, Placement};
 use crate::topology::reach::reach;
-
-/// Links followed, as by a stream that does not say otherwise.
-const MAX_HOPS: u32 = 8;
 
 /// Customers and the instants at which each depends on one entity; ascending.
 pub(crate) type Dependents = Vec<(u32, IntervalSet)>;
@@ -35,7 +33,7 @@ impl Facts for Upwards<'_, '_> {
 ///
 /// Cost: one scan of links for each entity on the way up.
 pub(crate) fn dependents(links: &LinkView<'_>, entity: u32) -> Result<Dependents> {
-    let reached = reach(&Upwards(links), entity, Interval::ALL, MAX_HOPS)?;
+    let reached = reach(&Upwards(links), entity, Interval::ALL, HOPS)?;
     let above = reached.entities.into_iter().skip(1);
     let customers = above.filter(|reached| reached.entity < FIRST_OTHER);
     let mut found: Dependents = customers.map(|reached| (reached.entity, reached.when)).collect();

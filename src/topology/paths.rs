@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 
 use crate::error::Result;
+use crate::model::limits::PATHS;
 use crate::model::{Interval, IntervalSet};
 use crate::topology::facts::{Edge, Facts};
-
-/// Most paths enumerated before minimal ones are picked: a mesh has exponentially many.
-const PATHS_MAX: usize = 4096;
 
 /// A path in numbers: each step is the entity it leaves and the edge it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +117,7 @@ impl Search {
         for edge in edges {
             let near = self.distance.get(&edge.other).is_some_and(|&distance| distance < hops_left);
             let seen = edge.other == at || steps.iter().any(|(from, _)| *from == edge.other);
-            if !near || seen || self.found.len() >= PATHS_MAX {
+            if !near || seen || self.found.len() >= PATHS {
                 continue;
             }
             let held = when.clip(&edge.validity);

@@ -284,6 +284,22 @@ fn exit_code_5_is_a_store_that_another_process_has_open() {
 }
 
 #[test]
+fn limits_are_listed_in_every_format() {
+    let rows = lines(&told(&["limits"], 0));
+    let line = rows.iter().find(|row| row["limit"] == "line_bytes").expect("a limit of lines");
+    assert_eq!((&line["most"], &line["set_by"]), (&Json::from(1 << 20), &Json::from("ImportOptions")));
+    let all = ofone::Limits::default().list();
+    let told_of = |row: &Json| (row["limit"].as_str().unwrap_or("").to_owned(), row["most"].as_u64());
+    let expected: Vec<_> = all.iter().map(|limit| (limit.name.to_owned(), Some(limit.most))).collect();
+    assert_eq!(rows.iter().map(told_of).collect::<Vec<_>>(), expected);
+    let json: Json = serde_json::from_str(&told(&["limits", "--format", "json"], 0)).expect("JSON");
+    assert_eq!(json.as_array(), Some(&rows));
+    assert_eq!(told(&["limits", "--format", "csv"], 0).lines().count(), all.len() + 1);
+    let table = told(&["limits", "--format", "table"], 0);
+    assert!(all.iter().all(|limit| table.contains(limit.name)), "{table}");
+}
+
+#[test]
 fn reading_commands_look_beside_a_process_that_has_the_store_open() {
     let place = Place::new();
     let store = place.store(&[USES, RUNS_ON, ALARM]);

@@ -14,7 +14,8 @@
 //! * `erase.rs` erases and trims; `backup.rs` copies, `salvage.rs` makes new stores of damaged ones.
 //! * `live.rs` reads while others write, `live_view.rs` from another process.
 //! * `mixed.rs` does everything at once.
-//! * `observe.rs` is about numbers and spans; `api.rs` and `cohort.rs` tell the single promises by example,
+//! * `limits.rs` holds what `Limits::list` tells against what is kept; `observe.rs` is about numbers and
+//!   spans; `api.rs` and `cohort.rs` tell the single promises by example,
 //!   `cli.rs` and `cli_cohorts.rs` those of the command line, `cli_escapes.rs` with hostile texts.
 //! * `tidy.rs` reads the source.
 //!
@@ -73,6 +74,8 @@ mod damage;
 mod damage_sweep;
 
 mod directory;
+
+mod limits;
 
 mod erase;
 mod salvage;

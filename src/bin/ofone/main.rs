@@ -18,6 +18,7 @@ mod r#gen;
 mod group;
 mod ingest;
 mod lanes;
+mod limits;
 mod links;
 mod output;
 mod progress;
@@ -58,6 +59,7 @@ enum Command {
     Stream(stream::Args),
     Why(why::Args),
     Links(links::Args),
+    Limits(limits::Args),
     Who(who::Args),
     Witness(witness::Args),
     Timeline(timeline::Args),
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Command::Stream(args) => stream::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Links(args) => links::run(&args),
+        Command::Limits(args) => limits::run(&args),
         Command::Who(args) => who::run(&args),
         Command::Witness(args) => witness::run(&args),
         Command::Timeline(args) => timeline::run(&args),

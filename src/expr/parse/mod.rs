@@ -2,7 +2,7 @@
 //!
 //! Hostile text neither overflows the stack nor takes long: its bytes and its nesting are limited, no
 //! token is looked at more than a few times, and a tree is refused before it is deeper than
-//! [`MAX_DEPTH`].
+//! [`EXPR_LEVELS`].
 
 mod predicates;
 mod sets;
@@ -16,8 +16,9 @@ use crate::error::{Error, Result};
 use crate::expr::algebra::Algebra;
 use crate::expr::excerpt::{misplaced, shown};
 use crate::expr::token::{Placed, RESERVED, Token, tokens};
-use crate::expr::{Expr, MAX_DEPTH, MAX_NESTING, MAX_TEXT_BYTES, Predicate};
+use crate::expr::{Expr, MAX_NESTING, Predicate};
 use crate::model::Text;
+use crate::model::limits::{EXPR_BYTES, EXPR_LEVELS};
 
 pub(super) use times::UNITS;
 
@@ -87,8 +88,8 @@ fn zone_named(name: &str) -> Result<TimeZone> {
 }
 
 fn read<T: Algebra>(text: &str, zone: Option<TimeZone>) -> Result<T> {
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(Error::invalid(format!("an expression has at most {MAX_TEXT_BYTES} bytes, got {}", text.len())));
+    if text.len() > EXPR_BYTES {
+        return Err(Error::invalid(format!("an expression has at most {EXPR_BYTES} bytes, got {}", text.len())));
     }
     let mut parser = Parser { text, tokens: tokens(text)?, next: 0, zone, nesting: 0, height: 0 };
     let tree = parser.any_of()?;
@@ -208,11 +209,11 @@ impl<'t> Parser<'t> {
     /// Notes that the tree just made stands one level above others of `height` levels.
     fn raise(&mut self, height: usize) -> Result<()> {
         self.height = height + 1;
-        if self.height > MAX_DEPTH { Err(self.too_deep()) } else { Ok(()) }
+        if self.height > EXPR_LEVELS { Err(self.too_deep()) } else { Ok(()) }
     }
 
     fn too_deep(&self) -> Error {
-        self.wrong(&format!("nested more than {MAX_DEPTH} deep"))
+        self.wrong(&format!("nested more than {EXPR_LEVELS} deep"))
     }
 }
 

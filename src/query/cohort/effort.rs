@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::limits::QUESTION_BYTES;
 
 /// Stops the questions that hold a clone of it, from any thread: they end soon with
 /// [`ErrorKind::Cancelled`].
@@ -36,9 +37,6 @@ impl CancelToken {
     }
 }
 
-/// Memory of a question unless it says otherwise, in bytes.
-const MEMORY: usize = 1 << 30;
-
 /// What a question may use.
 #[derive(Clone, Debug)]
 pub(crate) struct Effort {
@@ -50,7 +48,7 @@ pub(crate) struct Effort {
 
 impl Default for Effort {
     fn default() -> Effort {
-        Effort { threads: None, memory: MEMORY, cancel: CancelToken::new() }
+        Effort { threads: None, memory: QUESTION_BYTES, cancel: CancelToken::new() }
     }
 }
 

@@ -4,12 +4,13 @@ use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
 use crate::expr::{Did, Expr, Predicate, Seq, Ties};
+use crate::model::limits::{HOPS, STEPS};
 use crate::model::{Entity, Timestamp, Window};
 use crate::query::cohort::judge::Judge;
 use crate::query::cohort::needs::{Looks, Needs};
-use crate::query::cohort::reader::{MAX_HOPS, Order};
+use crate::query::cohort::reader::Order;
 use crate::query::cohort::saved;
-use crate::query::cohort::sequence::{Rules, STEPS_MAX};
+use crate::query::cohort::sequence::Rules;
 use crate::query::snapshot::Snapshot;
 
 /// A set of customers, bound. Judges are told by their place in [`Question::judges`].
@@ -110,7 +111,7 @@ impl Question {
         });
         drop(tables);
         let reads = root.cost() > Cost::Nothing;
-        Ok(Question { root, judges, needs, order, customers, reads, max_hops: MAX_HOPS })
+        Ok(Question { root, judges, needs, order, customers, reads, max_hops: HOPS })
     }
 
     /// What streams must be read for to find events that satisfy `steps`, all within `span`.
@@ -129,8 +130,8 @@ impl Question {
         rules: Rules,
         span: Window,
     ) -> Result<(Question, Sequence)> {
-        if steps.is_empty() || steps.len() > STEPS_MAX {
-            return Err(Error::invalid(format!("there are 1 to {STEPS_MAX} steps, not {}", steps.len())));
+        if steps.is_empty() || steps.len() > STEPS {
+            return Err(Error::invalid(format!("there are 1 to {STEPS} steps, not {}", steps.len())));
         }
         let customers = snapshot.customer_count()?;
         let mut binding =
@@ -145,15 +146,8 @@ impl Question {
         let mut needs = Needs::new(&tables);
         judges.iter().for_each(|judge| needs.add(judge, span, Looks::Time, &tables));
         drop(tables);
-        let question = Question {
-            root: Clause::All,
-            judges,
-            needs,
-            order: Order::Time,
-            customers,
-            reads: true,
-            max_hops: MAX_HOPS,
-        };
+        let question =
+            Question { root: Clause::All, judges, needs, order: Order::Time, customers, reads: true, max_hops: HOPS };
         Ok((question, Sequence { steps: bound, rules, span }))
     }
 
@@ -279,8 +273,8 @@ impl<'a> Binding<'a> {
 
     fn sequence(&mut self, seq: &'a Seq) -> Result<Sequence> {
         let count = seq.steps.len();
-        if count > STEPS_MAX {
-            return Err(Error::invalid(format!("a sequence has at most {STEPS_MAX} steps, not {count}")));
+        if count > STEPS {
+            return Err(Error::invalid(format!("a sequence has at most {STEPS} steps, not {count}")));
         }
         let mut steps = Vec::with_capacity(count);
         for step in &seq.steps {

@@ -11,6 +11,7 @@ use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::dictionary::TermTables;
 use crate::error::Result;
 use crate::model::Interval;
+use crate::model::limits::HOPS;
 use crate::query::cohort::effort::{Budget, Gauge};
 use crate::query::cohort::needs::Needs;
 use crate::query::gather::{self, Row};
@@ -19,9 +20,6 @@ use crate::query::order;
 use crate::query::snapshot::Snapshot;
 use crate::segment::Reading;
 use crate::topology::{Reach, reach};
-
-/// Links followed from a customer, as by a stream that does not say otherwise.
-pub(crate) const MAX_HOPS: u32 = 8;
 
 /// How the events of a stream are to lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +72,7 @@ impl<'a> Reader<'a> {
             snapshot,
             needs,
             order,
-            max_hops: MAX_HOPS,
+            max_hops: HOPS,
             scratch: Scratch::default(),
             shared: Shared::default(),
             reach: Reach::default(),

@@ -4,6 +4,7 @@ use roaring::RoaringBitmap;
 
 use crate::codec::{key, record};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::limits::COHORT_NAME_BYTES;
 use crate::model::{Text, Timestamp};
 use crate::query::cohort::set::Cohort;
 use crate::query::snapshot::Snapshot;
@@ -25,9 +26,6 @@ pub struct SavedCohort {
     pub customers: u64,
 }
 
-/// Bytes of a name.
-const NAME_BYTES_MAX: usize = 256;
-
 fn key_of(name: &str) -> Vec<u8> {
     [&key::COHORT[..], name.as_bytes()].concat()
 }
@@ -37,9 +35,9 @@ fn key_of(name: &str) -> Vec<u8> {
 /// # Errors
 /// `Invalid` for a name that is empty or longer than 256 bytes.
 pub(crate) fn put(store: &Store, batch: &mut Batch, name: &str, cohort: &Cohort, erased: &RoaringBitmap) -> Result<()> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+    if name.is_empty() || name.len() > COHORT_NAME_BYTES {
         return Err(Error::invalid(format!(
-            "the name of a cohort has 1 to {NAME_BYTES_MAX} bytes, not {}",
+            "the name of a cohort has 1 to {COHORT_NAME_BYTES} bytes, not {}",
             name.len()
         )));
     }

@@ -15,10 +15,8 @@ use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
 use crate::expr::Ties;
+use crate::model::limits::STEPS;
 use crate::model::{Timestamp, Window};
-
-/// Most steps of one sequence: a mark has a bit for each.
-pub(crate) const STEPS_MAX: usize = 64;
 
 /// One event as a sequence sees it. A slice of them is in the total order of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +65,7 @@ impl Rules {
     fn impossible(&self) -> bool {
         let negative = |bound: &Option<i64>| bound.is_some_and(|most| most < 0);
         let count = self.steps();
-        count == 0 || count > STEPS_MAX || negative(&self.within) || self.step_within[1..].iter().any(negative)
+        count == 0 || count > STEPS || negative(&self.within) || self.step_within[1..].iter().any(negative)
     }
 
     /// Whether a chain from `start` to `end` keeps the bound on the whole.

@@ -10,6 +10,7 @@ use crate::dictionary::TermTables;
 use crate::error::{Error, Result};
 use crate::expr::Predicate;
 use crate::model::Timestamp;
+use crate::model::limits::BUCKETS;
 use crate::query::cohort::bucket::{Bucket, Buckets};
 use crate::query::cohort::explain::{Explain, Watch};
 use crate::query::cohort::plan;
@@ -17,9 +18,6 @@ use crate::query::cohort::question::Question;
 use crate::query::cohort::scope::{Scope, scoped};
 use crate::query::cohort::tally::{Count, Counted, Keys, tally};
 use crate::query::snapshot::Snapshot;
-
-/// Most buckets of one timeline.
-const BUCKETS_MAX: usize = 100_000;
 
 /// Asks how many events there were, and how many customers had them, in each span of time; see
 /// [`Snapshot::timeline`].
@@ -97,8 +95,8 @@ impl TimelineQuery {
         let Some((mut next, last)) = first.zip(last) else { return Ok((rows, explain)) };
         let mut buckets = buckets;
         loop {
-            if rows.len() == BUCKETS_MAX {
-                let few = format!("more than {BUCKETS_MAX} buckets; make them longer or the window shorter");
+            if rows.len() == BUCKETS {
+                let few = format!("more than {BUCKETS} buckets; make them longer or the window shorter");
                 return Err(Error::invalid(few));
             }
             let (from, to) = buckets.of(next);

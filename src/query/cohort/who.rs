@@ -8,11 +8,11 @@ use roaring::RoaringBitmap;
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::model::Timestamp;
+use crate::model::limits::HOPS;
 use crate::query::cohort::effort::{CancelToken, Effort};
 use crate::query::cohort::explain::{Explain, Watch};
 use crate::query::cohort::plan;
 use crate::query::cohort::question::Question;
-use crate::query::cohort::reader::MAX_HOPS;
 use crate::query::cohort::scan;
 use crate::query::cohort::set::Cohort;
 use crate::query::snapshot::Snapshot;
@@ -31,7 +31,7 @@ pub struct WhoQuery {
 
 impl WhoQuery {
     pub(crate) fn new(snapshot: Snapshot, expr: Expr) -> WhoQuery {
-        WhoQuery { snapshot, expr, now: None, scan_only: false, max_hops: MAX_HOPS, effort: Effort::default() }
+        WhoQuery { snapshot, expr, now: None, scan_only: false, max_hops: HOPS, effort: Effort::default() }
     }
 
     /// The instant from which relative moments count. Default: the wall clock when it is run.
@@ -92,7 +92,7 @@ impl WhoQuery {
         let candidates = question.candidates(&snapshot)?;
         gauge.add(candidates.serialized_size())?;
         watch.step("names, shapes and windows looked up", &mut explain);
-        let candidates = if question.reads && !scan_only && max_hops == MAX_HOPS {
+        let candidates = if question.reads && !scan_only && max_hops == HOPS {
             let plan = plan::plan(&snapshot, &question, &effort, &mut explain)?;
             watch.step("index asked", &mut explain);
             sure = plan.sure;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Expr;
+use crate::model::limits::HOPS;
 use crate::model::{Entity, Text, Timestamp};
 use crate::query::cohort::effort::Effort;
 use crate::query::cohort::person::Person;
 use crate::query::cohort::question::{Clause, Question};
-use crate::query::cohort::reader::{MAX_HOPS, Order};
+use crate::query::cohort::reader::Order;
 use crate::query::item::{StreamContext, StreamItem};
 use crate::query::snapshot::Snapshot;
 use crate::query::stream::Answer;
@@ -130,7 +131,7 @@ impl Search<'_> {
 
     /// Adds a clause that holds by these events of the stream.
     fn add(&mut self, expr: &Expr, places: &[usize]) -> Result<()> {
-        let context = Arc::new(StreamContext::new(self.snapshot.clone(), self.customer, MAX_HOPS));
+        let context = Arc::new(StreamContext::new(self.snapshot.clone(), self.customer, HOPS));
         let mut events = Vec::with_capacity(places.len());
         if !places.is_empty() {
             let answer = Answer::new(context, self.person.reach().clone());
