@@ -333,6 +333,41 @@ mod tests {
         }
     }
 
+    /// A copy of the files stands for the kill.
+    #[cfg(unix)]
+    #[test]
+    fn what_a_reader_held_back_when_the_store_was_killed_is_dropped_and_no_crash() {
+        let (place, copy) = (store(), tempfile::TempDir::new().unwrap());
+        let db = open(place.path()).unwrap();
+        let reader = db.snapshot();
+        db.retain(&crate::Retention::before(Timestamp::from_secs(3)).max_share(1.0)).unwrap();
+        db.wait_until_quiet().unwrap();
+        std::fs::set_permissions(copy.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        std::fs::create_dir(copy.path().join("db")).unwrap();
+        for folder in ["", "db"] {
+            for file in std::fs::read_dir(place.path().join(folder)).unwrap().map(Result::unwrap) {
+                if file.file_type().unwrap().is_file() {
+                    std::fs::copy(file.path(), copy.path().join(folder).join(file.file_name())).unwrap();
+                }
+            }
+        }
+        let there = |path: &std::path::Path| {
+            let store = Store::open(path, SETUP).unwrap();
+            let listed = load_manifest(&store).unwrap();
+            let seals: BTreeSet<u32> = listed.seals.iter().map(|seal| seal.number).collect();
+            (numbers_of(&store, Family::Dedupe).unwrap(), seals)
+        };
+        let (left, listed) = there(copy.path());
+        assert_eq!(left.difference(&listed).count(), 1, "{left:?}, {listed:?}");
+        let killed = open(copy.path()).unwrap();
+        assert!(killed.recovery().was_clean() && killed.recovery().leftovers_dropped > 0, "{:?}", killed.recovery());
+        assert_eq!(killed.check().unwrap().problems, Vec::<String>::new());
+        drop(killed);
+        let (left, listed) = there(copy.path());
+        assert_eq!(left, listed);
+        drop((db, reader));
+    }
+
     #[test]
     fn what_half_done_seals_and_merges_left_is_told_apart() {
         let active = |number| Arc::new(Active::new(number));
