@@ -33,3 +33,5 @@ query=(--cache-mb 8)
 row 'cache_bytes 8 MiB, questions only'
 query=(--cache-mb 1024)
 row 'cache_bytes 1 GiB, questions only'
+query=(--cache-mb 1024 --index-cache-mb 4)
+row 'index_cache_bytes 4 MiB, questions only'

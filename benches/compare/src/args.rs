@@ -62,6 +62,9 @@ impl Args {
         if let Some(megabytes) = self.number::<usize>("cache-mb")? {
             options = options.cache_bytes(megabytes << 20).index_cache_bytes(megabytes << 20);
         }
+        if let Some(megabytes) = self.number::<usize>("index-cache-mb")? {
+            options = options.index_cache_bytes(megabytes << 20);
+        }
         match self.text("durability") {
             None | Some("sync") => Ok(options.durability(Durability::Sync)),
             Some("os") => Ok(options.durability(Durability::Os)),

@@ -131,7 +131,10 @@ pub fn load(plan: &Plan, path: &Path) -> Result {
     let counts = feed.counts.since(&linked);
     let events = counts.inserted as f64;
     let rss_mb = measure::peak_rss_mb()?;
-    let bytes = measure::disk_bytes(path)?;
+    // The reserve is room that is held, not data, and as large for any store.
+    let reserve = path.join("reserve");
+    let held = if reserve.exists() { measure::disk_bytes(&reserve)? } else { 0 };
+    let bytes = measure::disk_bytes(path)? - held;
     let stats = db.snapshot().stats()?;
     println!("events: {counts:?}");
     println!("acknowledged: {acknowledged_s:.2} s, {:.3} M events/s", events / acknowledged_s / 1e6);
