@@ -10,11 +10,11 @@ use crate::backup::{Backup, BackupFolder};
 use crate::codec::record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{
-    Batch, Engine, ErasureReceipt, Health, Ledger, Metrics, Pending, Receipt, Recovery, Request, Retained, Retention,
-    Settings, Threads, adopt_cohort, adopt_ledger, adopt_names, erase, erase_pending, look, prepare, retain,
+    Added, Batch, Engine, ErasureReceipt, Health, Ledger, Metrics, Pending, Receipt, Recovery, Request, Retained,
+    Retention, Settings, Threads, adopt_cohort, adopt_ledger, adopt_names, erase, erase_pending, look, prepare, retain,
     take_over_ledger,
 };
-use crate::model::{Entity, Limits, Text};
+use crate::model::{Entity, Limits, Link, Record, Text};
 use crate::query::{CheckReport, Cohort, Snapshot, Traces, put_cohort, remove_cohort, unknown_cohort};
 use crate::store::Batch as StoreBatch;
 
@@ -326,6 +326,16 @@ impl Db {
         self.inner.write_meta(batch)
     }
 
+    /// Puts links in force that are in quarantine: as listed by [`Snapshot::quarantined`], whose feed need not be
+    /// given. No limit counts here: that is what whoever asks for it decides. One outcome a link: inserted, or
+    /// rejected when no such link is in quarantine. It is a commit of its own.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub fn promote(&self, links: impl IntoIterator<Item = Link>) -> Result<Receipt> {
+        self.writer().submit_as(links.into_iter().map(Record::from).collect(), Added::Promoted)?.wait()
+    }
+
     /// Seals what is in memory, and returns when that is done. Durability does not need it.
     pub fn flush(&self) -> Result<()> {
         self.inner.ask(|reply| Request::Freeze { reply })?;
@@ -433,6 +443,11 @@ impl Db {
         adopt_cohort(self.inner.threads.requests.as_ref(), name, cohort)
     }
 
+    /// Puts links into quarantine, whatever the limits allow.
+    pub(crate) fn adopt_quarantined(&self, batch: Batch) -> Result<Receipt> {
+        self.writer().submit_as(batch, Added::Quarantined)?.wait()
+    }
+
     /// Seals what is in memory, and writes everything to files that are synced.
     pub(crate) fn settle(&self) -> Result<()> {
         self.flush()?;
@@ -499,13 +514,18 @@ impl Writer {
     /// # Errors
     /// As [`Writer::commit`], before the batch is taken.
     pub fn submit(&self, batch: Batch) -> Result<Pending> {
+        self.submit_as(batch, Added::Judged)
+    }
+
+    fn submit_as(&self, batch: Batch, added: Added) -> Result<Pending> {
         let most = self.inner.engine.settings.limits.batch_records;
         if batch.len() > most {
             return Err(Error::invalid(format!("a batch of {} records, the limit is {most}", batch.len())));
         }
         let engine = &self.inner.engine;
         engine.check_room()?;
-        let prepared = prepare(batch.records, &engine.lookup.terms, engine.name_hasher, &engine.settings.limits);
+        let mut prepared = prepare(batch.records, &engine.lookup.terms, engine.name_hasher, &engine.settings.limits);
+        prepared.added = added;
         let (bytes, most) = (prepared.packed_bytes(), engine.settings.limits.batch_bytes);
         if bytes > most {
             return Err(Error::invalid(format!("a batch of {bytes} bytes, the limit is {most}")));
@@ -699,6 +719,77 @@ mod tests {
         // Notes behind one that does not decode must not be lost.
         let error = db.snapshot().who(Expr::did(Predicate::Any)).run().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    /// A store with a count that has a row, and links in quarantine behind it.
+    fn crowded() -> (tempfile::TempDir, Db) {
+        let place = tempfile::tempdir().unwrap();
+        let db = Db::open(place.path().join("store"), crowded_options()).unwrap();
+        let crowd = (0..80).map(|number| Link::new(Entity::customer(number.to_string()), "fed_by", olt()));
+        let receipt = db.writer().commit(crowd.map(Record::from).collect()).unwrap();
+        assert_eq!((receipt.inserted(), receipt.quarantined()), (70, 10));
+        (place, db)
+    }
+
+    fn crowded_options() -> Options {
+        let limits = Limits { links_to: 70, ..Limits::default() };
+        Options::new().durability(Durability::Os).limits(limits)
+    }
+
+    fn olt() -> Entity {
+        Entity::new("olt", "1")
+    }
+
+    fn meta_like(db: &Db, first: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = entries(&db.inner.engine.lookup.store, Family::Meta);
+        found.retain(|(key, _)| key.starts_with(first));
+        found
+    }
+
+    #[test]
+    fn a_check_tells_of_a_quarantine_and_counts_that_do_not_agree() {
+        let (_place, db) = crowded();
+        assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+        let held = meta_like(&db, key::QUARANTINE);
+        assert_eq!(held.len(), 20, "both ends of each");
+        for (key, value) in &held {
+            let problems = told(&db, |store, batch| batch.delete(store, Family::Meta, key));
+            assert!(
+                !problems.is_empty() && problems.iter().any(|problem| problem.contains("quarantine")),
+                "{problems:?}"
+            );
+            let problems = told(&db, |store, batch| batch.put(store, Family::Meta, key, b"x"));
+            assert!(problems.iter().any(|problem| problem.contains("quarantine")), "{problems:?}");
+            alter(&db, |store, batch| batch.put(store, Family::Meta, key, value));
+        }
+        let (key, value) = &held[0];
+        let in_force = &key[key::QUARANTINE.len()..];
+        let problems = told(&db, |store, batch| batch.put(store, Family::Links, in_force, value));
+        assert!(problems.iter().any(|problem| problem.contains("is in force too")), "{problems:?}");
+        alter(&db, |store, batch| batch.delete(store, Family::Links, in_force));
+        for (key, value) in [meta_like(&db, key::QUARANTINED), meta_like(&db, key::DEGREE)].concat() {
+            let problems = told(&db, |store, batch| batch.put(store, Family::Meta, &key, &[9]));
+            assert!(problems.len() == 1 && problems[0].contains("where 9 are counted"), "{problems:?}");
+            let problems = told(&db, |store, batch| batch.put(store, Family::Meta, &key, &value));
+            assert_eq!(problems, Vec::<String>::new());
+        }
+        assert_eq!(meta_like(&db, key::DEGREE).len(), 1, "only what is large has a row");
+    }
+
+    #[test]
+    fn counts_that_an_earlier_build_did_not_keep_are_made_anew() {
+        let (place, db) = crowded();
+        let (degree, _) = meta_like(&db, key::DEGREE).swap_remove(0);
+        alter(&db, |store, batch| batch.delete(store, Family::Meta, &degree));
+        drop(db);
+        let db = Db::open(place.path().join("store"), crowded_options()).unwrap();
+        let mut one_more = Batch::new();
+        one_more.link(Link::new(Entity::customer("new"), "fed_by", olt()));
+        assert_eq!(db.writer().commit(one_more).unwrap().quarantined(), 1);
+        let first = Link::new(Entity::customer("79"), "fed_by", olt());
+        assert_eq!(db.promote([first]).unwrap().inserted(), 1);
+        assert_eq!(meta_like(&db, &degree), [(degree.clone(), vec![71])], "kept from the next change on");
+        assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
     }
 
     #[test]

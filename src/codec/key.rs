@@ -104,6 +104,46 @@ pub(crate) fn parse_suspect(key: &[u8]) -> Result<Option<u32>> {
     Ok(Some(u32::from_be_bytes(number.try_into().map_err(|_| wrong("suspect"))?)))
 }
 
+/// First bytes of the `meta` keys of links in quarantine; a key of `links` follows.
+pub(crate) const QUARANTINE: &[u8; 11] = b"quarantine/";
+/// `meta`: how many links are in quarantine.
+pub(crate) const QUARANTINED: &[u8] = b"quarantined";
+
+/// `meta`: a link in quarantine, seen from one of its ends.
+pub(crate) fn quarantine(link: &LinkKey) -> [u8; QUARANTINE.len() + LinkKey::LEN] {
+    let mut key = [0; QUARANTINE.len() + LinkKey::LEN];
+    key[..QUARANTINE.len()].copy_from_slice(QUARANTINE);
+    key[QUARANTINE.len()..].copy_from_slice(&link.encode());
+    key
+}
+
+/// First bytes of the `meta` keys of counts of links.
+pub(crate) const DEGREE: &[u8; 7] = b"degree/";
+
+/// `meta`: how many links of a relation stand on one side of an entity.
+pub(crate) fn degree(entity: u32, side: Side, relation: u32) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..7].copy_from_slice(DEGREE);
+    key[7..12].copy_from_slice(&LinkKey::prefix(entity, side));
+    key[12..].copy_from_slice(&relation.to_be_bytes());
+    key
+}
+
+/// Entity, side and relation, if the key is of a count of links.
+///
+/// # Errors
+/// `Corrupt` for a key that begins like one and tells none of these.
+pub(crate) fn parse_degree(key: &[u8]) -> Result<Option<(u32, Side, u32)>> {
+    let Some(rest) = key.strip_prefix(DEGREE) else { return Ok(None) };
+    let rest: &[u8; 9] = rest.try_into().map_err(|_| wrong("degree"))?;
+    let side = match rest[4] {
+        0 => Side::Outgoing,
+        2 => Side::Incoming,
+        _ => return Err(wrong("degree")),
+    };
+    Ok(Some((u32_at(rest, 0), side, u32_at(rest, 5))))
+}
+
 /// First bytes of the `meta` keys of saved cohorts.
 pub(crate) const COHORT: &[u8; 7] = b"cohort/";
 /// First bytes of the `meta` keys of erasures.
@@ -153,7 +193,7 @@ pub(crate) fn parse_index(key: &[u8]) -> Result<(u32, u16, u8, u32)> {
 }
 
 /// What a row of the `links` family tells about its entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub(crate) enum Side {
     /// The entity is the link's `from`.
@@ -194,6 +234,10 @@ impl LinkKey {
     pub(crate) const LEN: usize = 4 + 1 + 4 + 4 + 1 + 8 + 8;
     /// Entity and side.
     pub(crate) const PREFIX_LEN: usize = 5;
+    /// Entity, side and relation.
+    pub(crate) const RELATION_LEN: usize = LinkKey::PREFIX_LEN + 4;
+    /// Those, the other end, the statement and where it begins.
+    pub(crate) const BEGIN_LEN: usize = LinkKey::LEN - 8;
 
     pub(crate) fn encode(&self) -> [u8; LinkKey::LEN] {
         let mut key = [0; LinkKey::LEN];
@@ -204,6 +248,12 @@ impl LinkKey {
         key[14..22].copy_from_slice(&ordered(self.from));
         key[22..30].copy_from_slice(&ordered(self.to));
         key
+    }
+
+    /// The same seen from the other end.
+    pub(crate) fn mirrored(&self) -> LinkKey {
+        let side = if self.side == Side::Outgoing { Side::Incoming } else { Side::Outgoing };
+        LinkKey { entity: self.other, side, other: self.entity, ..*self }
     }
 
     pub(crate) fn prefix(entity: u32, side: Side) -> [u8; LinkKey::PREFIX_LEN] {
@@ -286,6 +336,7 @@ mod tests {
         fn arbitrary_keys_never_panic(key: Vec<u8>) {
             let _ = (LinkKey::decode(&key), parse_row(&key), parse_log(&key), parse_term(&key), parse_number(&key));
             let _ = (parse_index(&key), parse_suspect(&key), parse_erasure(&key));
+            let _ = parse_degree(&[&DEGREE[..], &key].concat());
         }
     }
 }

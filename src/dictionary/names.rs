@@ -122,6 +122,11 @@ impl NameWriter {
         u64::from(self.next_customer) + u64::from(self.next_other)
     }
 
+    /// The numbers that the next customer and the next other entity get.
+    pub(crate) fn next(&self) -> (u32, u32) {
+        (self.next_customer, self.next_other)
+    }
+
     pub(crate) fn hasher(&self) -> NameHasher {
         self.hasher
     }

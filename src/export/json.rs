@@ -90,6 +90,7 @@ pub fn write_stats(out: impl Write, stats: &Stats) -> Result<()> {
         events: stats.events,
         customers: stats.customers,
         links: stats.links,
+        links_quarantined: stats.links_quarantined,
         commits: stats.commits,
         first: stats.first.map(Shown),
         last: stats.last.map(Shown),
@@ -379,6 +380,7 @@ struct WhyRow<'a> {
 #[serde(tag = "reason", rename_all = "snake_case")]
 enum WhyNotRow<'a> {
     OtherTime { blocking: LinkRow<'a>, path: PathRow<'a> },
+    Quarantined { blocking: LinkRow<'a>, path: PathRow<'a> },
     MoreHops { hops: u32, path: PathRow<'a> },
     Retracted { blocking: LinkRow<'a>, path: PathRow<'a> },
     NoPath,
@@ -389,6 +391,9 @@ impl<'a> From<&'a WhyNot> for WhyNotRow<'a> {
         match why_not {
             WhyNot::OtherTime { path, blocking } => {
                 WhyNotRow::OtherTime { blocking: blocking.into(), path: path.into() }
+            }
+            WhyNot::Quarantined { path, blocking } => {
+                WhyNotRow::Quarantined { blocking: blocking.into(), path: path.into() }
             }
             WhyNot::MoreHops { hops, path } => WhyNotRow::MoreHops { hops: *hops, path: path.into() },
             WhyNot::Retracted { path, blocking } => {
@@ -404,6 +409,7 @@ struct StatsRow<'a> {
     events: u64,
     customers: u64,
     links: u64,
+    links_quarantined: u64,
     commits: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     first: Option<Shown<Timestamp>>,

@@ -107,6 +107,11 @@ impl Receipt {
         self.count(|outcome| matches!(outcome, Outcome::Rejected(_)))
     }
 
+    /// Links stored that are not followed.
+    pub fn quarantined(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Quarantined))
+    }
+
     fn count(&self, wanted: impl Fn(&Outcome) -> bool) -> usize {
         self.outcomes.iter().filter(|outcome| wanted(outcome)).count()
     }

@@ -9,7 +9,7 @@ use crossbeam::channel::{Receiver, Sender};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use crate::codec::key::{self, LinkKey, Side, Statement};
+use crate::codec::key;
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::codec::record::{self, Counts, LogRow};
 use crate::codec::varint::{self, Reader};
@@ -20,14 +20,15 @@ use crate::ingest::batch::{Answer, Receipt};
 use crate::ingest::engine::{Engine, Request};
 use crate::ingest::erased::Erased;
 use crate::ingest::home::{Homes, Placed};
+use crate::ingest::links::{Fanout, Stated};
 use crate::ingest::prepare::{KnownEvent, Prepared, Work};
 use crate::model::limits::{CUSTOMERS, HOPS, OTHERS};
-use crate::model::{Entity, Event, Interval, LinkChange, Outcome, Record, Rejection, Timestamp};
+use crate::model::{Entity, Event, Interval, Outcome, Record, Rejection, Timestamp};
 use crate::segment::{
     Active, Appended, Counted, Dedupe, Known, Match, NOWHERE, View, identity as identity_of, put_counts,
 };
 use crate::store::{Batch as StoreBatch, Family, StoreSnapshot};
-use crate::topology::{LinkView, encode_value, put_suspect};
+use crate::topology::{LinkView, put_suspect};
 
 /// Records that share one sync at most, unless one batch alone has more.
 const GROUP_RECORDS: usize = 1 << 16;
@@ -80,16 +81,16 @@ struct StagedBatch {
 type GroupIdentities = HashTable<(u64, u32, u32)>;
 
 /// One group on its way to the disk.
-struct Group<'a> {
-    view: &'a View,
+pub(super) struct Group<'a> {
+    pub(super) view: &'a View,
     links: LinkView<'a>,
-    batch: StoreBatch,
+    pub(super) batch: StoreBatch,
     staged: Vec<StagedBatch>,
     identities: GroupIdentities,
-    /// Link statements of the group.
-    statements: HashSet<[u8; LinkKey::LEN]>,
+    /// What it says about links.
+    pub(super) stated: Stated,
     /// Entities that something depends on differently from this group on.
-    relinked: Vec<u32>,
+    pub(super) relinked: Vec<u32>,
     /// Subjects placed by this group.
     placed: Placed,
     /// Whether an event may have been stored before this group.
@@ -110,6 +111,7 @@ pub(crate) struct Committer {
     pub(super) engine: Arc<Engine>,
     pub(super) numbers: Numbers,
     pub(super) homes: Homes,
+    pub(super) fanout: Fanout,
     dedupe: Dedupe,
     to_seal: Sender<Arc<Active>>,
 }
@@ -123,6 +125,7 @@ impl Committer {
             engine: engine.clone(),
             numbers,
             homes: Homes::default(),
+            fanout: Fanout::new(),
             dedupe: Dedupe::new(FILTER_CACHE_BYTES),
             to_seal,
         }
@@ -209,7 +212,7 @@ impl Committer {
             batch: StoreBatch::default(),
             staged: Vec::with_capacity(prepared.len()),
             identities: GroupIdentities::new(),
-            statements: HashSet::new(),
+            stated: Stated::new(self.numbers.names.next()),
             relinked: Vec::new(),
             placed: Placed::default(),
             // Those that were removed since have left their places.
@@ -224,8 +227,9 @@ impl Committer {
             group.batch.put(&engine.lookup.store, Family::Log, &key::log(active.number(), commit), &log_row);
         }
         let suspects = self.suspects(&group)?;
-        let links_changed = !group.statements.is_empty() || !suspects.is_empty();
-        let Group { mut batch, staged, relinked, .. } = group;
+        let links_changed = !group.stated.statements.is_empty() || !suspects.is_empty();
+        let Group { mut batch, staged, relinked, stated, .. } = group;
+        self.put_fanout(&stated, &view.snapshot, &mut batch)?;
         for subject in suspects {
             put_suspect(&engine.lookup.store, &mut batch, subject);
         }
@@ -260,6 +264,9 @@ impl Committer {
         counters.groups.add(staged.len() as u64, began);
         counters.records.fetch_add(records as u64, Ordering::Relaxed);
         counters.log_bytes.fetch_add(log_bytes, Ordering::Relaxed);
+        let outcomes = staged.iter().flat_map(|batch| &batch.outcomes);
+        let quarantined = outcomes.filter(|outcome| **outcome == Outcome::Quarantined).count();
+        counters.links_quarantined.fetch_add(quarantined as u64, Ordering::Relaxed);
         counters.largest_group.fetch_max(staged.len() as u64, Ordering::Relaxed);
         fail::point("commit.after_publish")?;
         Ok(staged.into_iter().map(|batch| Receipt::new(batch.commit, batch.outcomes)).collect())
@@ -279,7 +286,7 @@ impl Committer {
                 (_, Work::Rejected(rejection)) => Outcome::Rejected(rejection.clone()),
                 (Record::Link(change), _) => match self.numbers.erased.refuses_link(change) {
                     Some(rejection) => Outcome::Rejected(rejection),
-                    None => self.stage_link(change, group)?,
+                    None => self.stage_link(change, prepared.added, group)?,
                 },
                 (Record::Event(event), _) => {
                     let candidate = candidates.next().expect("each event that was not refused is a candidate");
@@ -475,7 +482,7 @@ impl Committer {
 
     fn homes_of(&mut self, candidate: &Candidate, group: &mut Group<'_>) -> Result<SmallVec<[u32; 2]>> {
         let engine = &self.engine;
-        let commit = group.staged[group.staged.len() - 1].commit;
+        let commit = group.commit();
         let presence =
             Interval::new(Timestamp::from_nanos(candidate.known.time), Timestamp::from_nanos(candidate.known.until));
         let before = group.placed.subjects.len();
@@ -599,52 +606,6 @@ impl Committer {
         self.dedupe.find(&known, candidate.identity, &event, &mut || homes_of_subjects(&event, &group.links))
     }
 
-    fn stage_link(&mut self, change: &LinkChange, group: &mut Group<'_>) -> Result<Outcome> {
-        let engine = self.engine.clone();
-        let store = &engine.lookup.store;
-        let commit = group.staged[group.staged.len() - 1].commit;
-        let (from, relation, to) = change.triple();
-        let mut word = |text| self.numbers.terms.word(text, store, &mut group.batch);
-        let (relation, source) = match (word(relation), word(change.source())) {
-            (Ok(relation), Ok(source)) => (relation, source),
-            (Err(rejection), _) | (_, Err(rejection)) => return Ok(Outcome::Rejected(rejection)),
-        };
-        let ends = (self.number_entity(from, &mut group.batch)?, self.number_entity(to, &mut group.batch)?);
-        let (from, to) = match ends {
-            (Ok(from), Ok(to)) => (from, to),
-            (Err(rejection), _) | (_, Err(rejection)) => return Ok(Outcome::Rejected(rejection)),
-        };
-        let bound = |time: Option<Timestamp>, unbounded: Timestamp| time.unwrap_or(unbounded).as_nanos();
-        let (statement, valid_from, valid_to) = match change {
-            LinkChange::Add(link) => {
-                (Statement::Add, bound(link.valid_from, Timestamp::MIN), bound(link.valid_to, Timestamp::MAX))
-            }
-            LinkChange::Close { at, .. } => (Statement::Close, at.as_nanos(), 0),
-            LinkChange::Retract { valid_from, .. } => (Statement::Retract, bound(*valid_from, Timestamp::MIN), 0),
-        };
-        let outgoing = LinkKey {
-            entity: from,
-            side: Side::Outgoing,
-            relation,
-            other: to,
-            statement,
-            from: valid_from,
-            to: valid_to,
-        };
-        let key = outgoing.encode();
-        if !group.statements.insert(key) || group.view.snapshot.get(Family::Links, &key)?.is_some() {
-            return Ok(Outcome::Duplicate);
-        }
-        let incoming = LinkKey { entity: to, side: Side::Incoming, other: from, ..outgoing };
-        let value = encode_value(source, commit);
-        group.batch.put(store, Family::Links, &key, &value);
-        group.batch.put(store, Family::Links, &incoming.encode(), &value);
-        engine.lookup.links.changed(from, commit);
-        group.relinked.push(to);
-        self.numbers.links += 1;
-        Ok(Outcome::Inserted)
-    }
-
     /// Puts a commit without records.
     pub(super) fn put_empty_commit(&self, active: &Active, commit: u64, wall: i64, batch: &mut StoreBatch) {
         let row = LogRow {
@@ -730,6 +691,13 @@ pub(super) fn homes_of_subjects(event: &RawEvent, links: &LinkView<'_>) -> Resul
     homes.sort_unstable();
     homes.dedup();
     Ok(homes)
+}
+
+impl Group<'_> {
+    /// The commit that is being staged.
+    pub(super) fn commit(&self) -> u64 {
+        self.staged[self.staged.len() - 1].commit
+    }
 }
 
 impl Candidate {

@@ -29,7 +29,7 @@ use crate::segment::{
     Active, Graveyard, Leftover, Lookup, Seal, Segment, View, Views, load_counts, load_manifest, put_manifest,
 };
 use crate::store::{Batch as StoreBatch, Family, Setup, Store, StoreSnapshot};
-use crate::topology::{DependentsCache, LinkCache};
+use crate::topology::{DependentsCache, LinkCache, load_quarantined};
 
 /// Memory of the cache of links.
 pub(super) const LINK_CACHE_BYTES: usize = 64 << 20;
@@ -257,6 +257,7 @@ impl Engine {
             poisoned: self.poison.get().cloned(),
             short_of_room: store.is_short(),
             free_bytes: store.free_bytes()?,
+            links_quarantined: load_quarantined(&self.views.load().snapshot)?,
             seals_waiting,
             commits_stalled,
             merges_put_off,

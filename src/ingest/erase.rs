@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Sender, bounded};
 
 use crate::codec::chunk::{Everything, Scratch};
-use crate::codec::key::{self, LinkKey, Side};
+use crate::codec::key::{self, LinkKey, Side, Statement};
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::codec::record::{self, Counts, Erasure, Manifest, SavedCohort};
 use crate::dictionary::parse_name;
@@ -25,8 +25,10 @@ use crate::ingest::trim::{self, Swap, Swapped, wall_clock};
 use crate::model::limits::HOPS;
 use crate::model::{Entity, Interval, Text, Timestamp};
 use crate::segment::{NOWHERE, Reading, Segment, Verdict, View, fingerprint, put_counts, rewrite, visit_instant, walk};
-use crate::store::{Batch, Family, StoreSnapshot};
-use crate::topology::{LinkView, put_suspect};
+use crate::store::{Batch, Family, Store, StoreSnapshot};
+use crate::topology::{
+    LinkView, Slot, delete_degrees, delete_quarantined, put_quarantined_count, put_suspect, quarantined,
+};
 
 /// How long readers of an earlier moment are waited for.
 const READERS_WAIT: Duration = Duration::from_secs(2);
@@ -449,9 +451,12 @@ struct Left {
     sequence: u64,
 }
 
+#[derive(Default)]
 struct Published {
     entities: u64,
     links: u64,
+    /// Links that others have fewer.
+    degrees: BTreeMap<Slot, i64>,
     cohorts: u64,
     traces: Traces,
     sequence: u64,
@@ -475,7 +480,7 @@ fn publish(
     let store = &engine.lookup.store;
     let view = engine.views.load();
     let commit = view.commit + 1;
-    let mut done = Published { entities: 0, links: 0, cohorts: 0, traces: Traces::new(), sequence: 0 };
+    let mut done = Published::default();
     let mut names = Vec::new();
     for &number in order {
         let place = || format!("entity {number}");
@@ -488,8 +493,19 @@ fn publish(
     }
     doubt_what_lies_there(&engine, &view, order[0], &mut batch)?;
     let relinked = delete_links(&engine, order, numbers, commit, &mut batch, &mut done)?;
+    let in_force = done.links;
+    committer.fanout.degrees.shrink(std::mem::take(&mut done.degrees), &view.snapshot, store, &mut batch)?;
+    committer.fanout.degrees.forget(|entity| numbers.contains(&entity));
+    let quarantined = delete_quarantine(order, numbers, &view.snapshot, store, &mut batch)?;
+    if quarantined > 0 {
+        let left = committer.fanout.quarantined(&view.snapshot)?.saturating_sub(quarantined);
+        committer.fanout.set_quarantined(left);
+        put_quarantined_count(left, store, &mut batch);
+        done.links += quarantined;
+    }
     for &number in order {
         batch.delete(store, Family::Meta, &key::suspect(number));
+        delete_degrees(number, store, &mut batch)?;
     }
     for (number, kind, id) in &names {
         committer.numbers.names.take_away(*number, (*kind, id), store, &mut batch);
@@ -508,7 +524,7 @@ fn publish(
     }
     done.cohorts = change_cohorts(&engine, numbers, &names, &mut batch)?;
     done.traces.push((Family::Meta, Vec::new(), vec![0xff; 64]));
-    committer.numbers.links -= done.links;
+    committer.numbers.links -= in_force;
     let counts = Counts { entities: committer.numbers.names.counts().to_vec(), links: committer.numbers.links };
     put_counts(store, &mut batch, &counts);
 
@@ -576,7 +592,12 @@ fn delete_links(
                 Side::Placement => None,
             };
             if let Some(side) = side {
-                let mirror = LinkKey { entity: link.other, side, other: number, ..link }.encode();
+                let mirror = LinkKey { entity: link.other, side, other: number, ..link };
+                let retraction = LinkKey { statement: Statement::Retract, to: 0, ..link }.encode();
+                if !inside && link.statement == Statement::Add && store.get(Family::Links, &retraction)?.is_none() {
+                    *done.degrees.entry(Slot::of(&mirror)).or_default() -= 1;
+                }
+                let mirror = mirror.encode();
                 batch.delete(store, Family::Links, &mirror);
                 if !inside {
                     done.traces.push(only(Family::Links, &mirror));
@@ -596,6 +617,26 @@ fn delete_links(
         }
     }
     Ok(relinked)
+}
+
+/// Deletes the links in quarantine that name one of the entities, and tells how many they were.
+fn delete_quarantine(
+    order: &[u32],
+    numbers: &HashSet<u32>,
+    snapshot: &StoreSnapshot,
+    store: &Store,
+    batch: &mut Batch,
+) -> Result<u64> {
+    let mut deleted = 0;
+    for &number in order {
+        quarantined(snapshot, &key::number(number), &mut |link, _| {
+            // Of a link between two of them, both ends come by.
+            deleted += u64::from(link.side == Side::Outgoing || !numbers.contains(&link.other));
+            delete_quarantined(&link, store, batch);
+            true
+        })?;
+    }
+    Ok(deleted)
 }
 
 /// Takes the erased out of saved cohorts, and the text of those whose expression named them.

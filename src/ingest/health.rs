@@ -29,6 +29,8 @@ pub struct Health {
     pub short_of_room: bool,
     /// Bytes free on the store's disk for this user.
     pub free_bytes: u64,
+    /// Links in quarantine: see [`crate::Snapshot::quarantined`].
+    pub links_quarantined: u64,
     /// Full segments that wait to be sealed, or are being sealed.
     pub seals_waiting: usize,
     /// Whether commits wait because too many segments do.

@@ -40,6 +40,7 @@ pub(crate) struct Counters {
     pub(crate) records: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
     pub(crate) largest_group: AtomicU64,
+    pub(crate) links_quarantined: AtomicU64,
     pub(crate) seals: Acts,
     pub(crate) merges: Acts,
     pub(crate) stalls: Acts,
@@ -73,6 +74,8 @@ pub struct Metrics {
     pub largest_group: u64,
     /// Records in those batches, whatever became of them.
     pub records: u64,
+    /// Links among them that were put into quarantine.
+    pub links_quarantined: u64,
     /// Bytes of their rows in the log, before compression.
     pub log_bytes: u64,
     /// Time in which groups were numbered, written and synced.
@@ -115,6 +118,7 @@ impl Counters {
             commit_groups: self.groups.count(),
             largest_group: self.largest_group.load(Ordering::Relaxed),
             records: self.records.load(Ordering::Relaxed),
+            links_quarantined: self.links_quarantined.load(Ordering::Relaxed),
             log_bytes: self.log_bytes.load(Ordering::Relaxed),
             commit_time: self.groups.time(),
             seals: self.seals.count(),

@@ -22,6 +22,20 @@ pub(crate) struct Prepared {
     pub(super) names: Vec<NameHash>,
     /// Packed rows from behind the entities on, one after the other.
     pub(super) rests: Vec<u8>,
+    /// What is done with links that are added.
+    pub(crate) added: Added,
+}
+
+/// What is done with links that are added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// In force as far as the limits allow, else in quarantine.
+    #[default]
+    Judged,
+    /// Out of quarantine.
+    Promoted,
+    /// Into quarantine, whatever the limits allow.
+    Quarantined,
 }
 
 impl Prepared {
@@ -87,7 +101,7 @@ pub(crate) fn prepare(mut records: Vec<Record>, terms: &Terms, names: NameHasher
             });
         }
     }
-    Prepared { records, work, names: hashes, rests }
+    Prepared { records, work, names: hashes, rests, added: Added::Judged }
 }
 
 fn known_event(

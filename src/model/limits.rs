@@ -46,7 +46,8 @@ pub(crate) const COHORT_NAME_BYTES: usize = 256;
 /// Bytes of memory of a question about a set, unless it asks for another limit.
 pub(crate) const QUESTION_BYTES: usize = 1 << 30;
 
-/// Limits that every record must keep; one that does not is rejected, with the limit named.
+/// Limits that every record must keep; one that does not is rejected, with the limit named. A link beyond
+/// `links_from` or `links_to` is stored, but not followed: [`crate::Outcome::Quarantined`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -62,6 +63,10 @@ pub struct Limits {
     pub context: usize,
     /// Attributes of one event.
     pub attributes: usize,
+    /// Links of one relation from one entity, of all times; retracted ones do not count, closed ones do.
+    pub links_from: usize,
+    /// Links of one relation to one entity, likewise.
+    pub links_to: usize,
     /// Records in one batch.
     pub batch_records: usize,
     /// Bytes of one batch in stored form; at most 512 MiB.
@@ -89,6 +94,8 @@ impl Limits {
     pub(crate) fn within_formats(mut self) -> Limits {
         let counts = [&mut self.subjects, &mut self.context, &mut self.attributes];
         counts.into_iter().for_each(|most| *most = (*most).min(u16::MAX as usize));
+        let links = [&mut self.links_from, &mut self.links_to];
+        links.into_iter().for_each(|most| *most = (*most).min(u32::MAX as usize));
         self.batch_records = self.batch_records.min(1 << 24);
         self.batch_bytes = self.batch_bytes.min(512 << 20);
         self
@@ -103,8 +110,9 @@ impl Limits {
     /// assert_eq!((names.most, names.set_by), (256, Some("Options::limits")));
     /// ```
     pub fn list(&self) -> Vec<Limit> {
-        let Limits { name_bytes, id_bytes, text_bytes, subjects, context, attributes, batch_records, batch_bytes } =
+        let Limits { name_bytes, id_bytes, text_bytes, subjects, context, attributes, .. } =
             self.clone().within_formats();
+        let Limits { links_from, links_to, batch_records, batch_bytes, .. } = self.clone().within_formats();
         const RECORD: &str = "record rejected";
         const BATCH: &str = "batch refused";
         const LINE: &str = "line refused";
@@ -125,6 +133,8 @@ impl Limits {
             set("subjects", subjects, "subjects of an event", RECORD),
             set("context", context, "context entities of an event", RECORD),
             set("attributes", attributes, "attributes of an event", RECORD),
+            set("links_from", links_from, "links of a relation from an entity", "link quarantined"),
+            set("links_to", links_to, "links of a relation to an entity", "link quarantined"),
             set("batch_records", batch_records, "records of a batch", BATCH),
             set("batch_bytes", batch_bytes, "bytes of a batch, packed", BATCH),
             asked("line_bytes", LINE_BYTES as u64, "bytes of a line or row", LINE, "ImportOptions"),
@@ -182,6 +192,8 @@ impl Default for Limits {
             subjects: 64,
             context: 256,
             attributes: 256,
+            links_from: 1 << 18,
+            links_to: 1 << 24,
             batch_records: 1 << 20,
             batch_bytes: 256 << 20,
         }

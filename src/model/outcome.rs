@@ -44,6 +44,9 @@ pub enum Outcome {
     Conflict,
     /// It breaks a rule; nothing stored.
     Rejected(Rejection),
+    /// A link beyond [`crate::Limits::links_from`] or [`crate::Limits::links_to`]: stored and listed, but no
+    /// question follows it until it is put in force, see [`crate::Db::promote`].
+    Quarantined,
 }
 
 /// Why a record was refused; the rest of its batch is stored.

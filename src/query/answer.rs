@@ -89,8 +89,10 @@ pub struct Stats {
     pub entities: BTreeMap<Text, u64>,
     /// Distinct customers.
     pub customers: u64,
-    /// Statements about links.
+    /// Statements about links, those in quarantine left out.
     pub links: u64,
+    /// Links in quarantine.
+    pub links_quarantined: u64,
     /// Events none of whose subjects is a customer.
     pub events_without_customer_subject: u64,
     /// Sealed segments.

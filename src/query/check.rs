@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::chunk::{Everything, Scratch};
-use crate::codec::key::{self, LinkKey, Side};
+use crate::codec::key::{self, LinkKey, Side, Statement};
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::error::{Error, Result};
 use crate::index::{IndexCheck, ShapeFacts, slab_of};
@@ -13,7 +13,10 @@ use crate::query::lookup::Resolver;
 use crate::query::snapshot::Snapshot;
 use crate::segment::{NOWHERE, Reading, Segment, load_counts};
 use crate::store::{Family, StoreSnapshot};
-use crate::topology::{LinkCache, LinkView, Outgoing, Placement, decode_row, dependents, private};
+use crate::topology::{
+    LinkCache, LinkView, Outgoing, Placement, Slot, count_links, decode_degree, decode_row, dependents,
+    load_quarantined, private,
+};
 
 /// Problems listed; further ones are counted.
 const PROBLEMS_MAX: usize = 1000;
@@ -33,6 +36,8 @@ pub(crate) fn check(snapshot: &Snapshot) -> Result<CheckReport> {
     check.names()?;
     check.links()?;
     check.suspects()?;
+    check.quarantine()?;
+    check.degrees()?;
     for segment in snapshot.view.segments.iter() {
         check.segment(segment)?;
     }
@@ -175,6 +180,68 @@ impl Check<'_> {
                         add(report, format!("suspect {entity} has {} bytes where none are written", value.len()));
                     }
                     Err(error) => add(report, format!("suspects: {error}")),
+                }
+                entry = cursor.advance()?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Every link in quarantine must stand under both its ends, be in force nowhere, and be counted.
+    fn quarantine(&mut self) -> Result<()> {
+        let Check { snapshot, report, .. } = self;
+        let snapshot = &snapshot.view.snapshot;
+        let mut outgoing = 0u64;
+        snapshot.with_cursor(Family::Meta, |cursor| {
+            let mut entry = cursor.seek(key::QUARANTINE)?;
+            while let Some((key, value)) = entry.filter(|(key, _)| key.starts_with(key::QUARANTINE)) {
+                report.links += 1;
+                match decode_row(&key[key::QUARANTINE.len()..], value) {
+                    Err(error) => add(report, format!("quarantine: {error}")),
+                    Ok(((link, _), _)) if link.statement != Statement::Add || link.side == Side::Placement => {
+                        add(report, format!("quarantine: what stands under entity {} is no link", link.entity));
+                    }
+                    Ok(((link, _), _)) => {
+                        outgoing += u64::from(link.side == Side::Outgoing);
+                        let between =
+                            || format!("a link in quarantine between entities {} and {}", link.entity, link.other);
+                        let mirror = key::quarantine(&link.mirrored());
+                        if snapshot.get(Family::Meta, &mirror)?.as_deref() != Some(value) {
+                            add(report, format!("{} stands under one of them only", between()));
+                        }
+                        if snapshot.get(Family::Links, &link.encode())?.is_some() {
+                            add(report, format!("{} is in force too", between()));
+                        }
+                    }
+                }
+                entry = cursor.advance()?;
+            }
+            Ok(())
+        })?;
+        let counted = load_quarantined(snapshot)?;
+        if counted != outgoing {
+            add(report, format!("{outgoing} links in quarantine where {counted} are counted"));
+        }
+        Ok(())
+    }
+
+    /// Every count of links must be that of the links.
+    fn degrees(&mut self) -> Result<()> {
+        let Check { snapshot, report, .. } = self;
+        let snapshot = &snapshot.view.snapshot;
+        snapshot.with_cursor(Family::Meta, |cursor| {
+            let mut entry = cursor.seek(key::DEGREE)?;
+            while let Some((key, value)) = entry.filter(|(key, _)| key.starts_with(key::DEGREE)) {
+                match key::parse_degree(key).and_then(|slot| Ok((slot, decode_degree(value)?))) {
+                    Ok((Some((entity, side, relation)), counted)) => {
+                        let links = count_links(Slot { entity, side, relation }, snapshot)?;
+                        if links != counted {
+                            let side = if side == Side::Outgoing { "from" } else { "to" };
+                            add(report, format!("{links} links {side} entity {entity} where {counted} are counted"));
+                        }
+                    }
+                    Ok((None, _)) => {}
+                    Err(error) => add(report, format!("counts of links: {error}")),
                 }
                 entry = cursor.advance()?;
             }

@@ -19,7 +19,7 @@ use crate::segment::{
     Lookup, NOWHERE, Reading, View, add_totals, commit_wall, identity, indexed_homes, load_counts, visit_instant,
 };
 use crate::store::Family;
-use crate::topology::LinkView;
+use crate::topology::{Edge, LinkView, load_quarantined, quarantined};
 
 /// The store as it was at one commit: owned, cheap to take and to clone, safe to send between
 /// threads. What it sees stays as it is while commits, seals and merges go on; what it holds back
@@ -97,6 +97,35 @@ impl Snapshot {
         Ok(Links { outgoing: side(Side::Outgoing)?, incoming: side(Side::Incoming)? })
     }
 
+    /// The links in quarantine, of `entity` or of all: said, stored, not followed. Each with the validity that was
+    /// said; closes count once it is promoted. Sorted. Cost: all of them in memory.
+    pub fn quarantined(&self, entity: Option<&Entity>) -> Result<Vec<Link>> {
+        let (mut prefix, mut all) = (Vec::new(), Vec::new());
+        if let Some(entity) = entity {
+            let Some(number) = self.number(entity)? else { return Ok(all) };
+            prefix.extend_from_slice(&key::number(number));
+        }
+        let mut found = Vec::new();
+        quarantined(&self.view.snapshot, &prefix, &mut |link, source| {
+            // Of all, each comes by once from either end.
+            if entity.is_some() || link.side == Side::Outgoing {
+                found.push((link, source));
+            }
+            true
+        })?;
+        let resolver = Resolver::new(&self.lookup);
+        for (link, source) in found {
+            let validity = Interval::new(Timestamp::from_nanos(link.from), Timestamp::from_nanos(link.to));
+            let edge = Edge { other: link.other, relation: link.relation, validity, source };
+            all.push(match link.side {
+                Side::Incoming => resolver.incoming_link(link.entity, &edge)?,
+                Side::Outgoing | Side::Placement => resolver.outgoing_link(link.entity, &edge)?,
+            });
+        }
+        all.sort_unstable();
+        Ok(all)
+    }
+
     /// What the store knows of an entity: `None` if no record ever named it.
     pub fn entity(&self, entity: &Entity) -> Result<Option<EntityInfo>> {
         let number = self.number(entity)?;
@@ -144,6 +173,7 @@ impl Snapshot {
             events: totals.events,
             events_without_customer_subject: totals.without_customer,
             links: counts.links,
+            links_quarantined: load_quarantined(&self.view.snapshot)?,
             segments: self.view.segments.len() as u64,
             unsealed_events: totals.events - self.view.totals.events,
             disk_bytes: self.lookup.store.disk_bytes()?,

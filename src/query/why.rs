@@ -11,7 +11,7 @@ use crate::model::{Event, EventName, Interval, IntervalSet, Link, Timestamp};
 use crate::query::item::lasts;
 use crate::query::lookup::Resolver;
 use crate::query::snapshot::Snapshot;
-use crate::topology::{Edge, Facts, LinkView, NumberPath};
+use crate::topology::{Edge, Facts, LinkView, NumberPath, load_quarantined};
 
 /// A chain of links from a customer to a subject of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,13 @@ pub enum WhyNot {
         /// The path; its validity is that of the blocking link.
         path: Path,
         /// The link that stands in the way.
+        blocking: Link,
+    },
+    /// A path exists when links in quarantine are followed too.
+    Quarantined {
+        /// The path.
+        path: Path,
+        /// The first link of it that is in quarantine.
         blocking: Link,
     },
     /// A path exists, but it is longer than streams follow.
@@ -115,6 +122,13 @@ fn why_not(snapshot: &Snapshot, customer: u32, subjects: &[u32], present: Interv
         let (path, blocking) = blocked(&links, path, present)?;
         let blocking = resolver.outgoing_link(blocking.0, &blocking.1)?;
         return Ok(WhyNot::OtherTime { path: resolve(&resolver, &path, subject)?, blocking });
+    }
+    if load_quarantined(&snapshot.view.snapshot)? > 0
+        && let Some((subject, path)) = shortest(&Unguarded(&links), customer, subjects, &during, 1..=HOPS)?
+    {
+        let blocking = first_quarantined(&links, &path)?;
+        let blocking = resolver.outgoing_link(blocking.0, &blocking.1)?;
+        return Ok(WhyNot::Quarantined { path: resolve(&resolver, &path, subject)?, blocking });
     }
     if let Some((subject, path)) = shortest(&links, customer, subjects, &during, HOPS + 1..=FAR_HOPS)? {
         return Ok(WhyNot::MoreHops { hops: path.steps.len() as u32, path: resolve(&resolver, &path, subject)? });
@@ -207,6 +221,36 @@ impl Facts for Timeless<'_> {
     fn outgoing(&self, entities: &[u32], found: &mut dyn FnMut(usize, Edge)) -> Result<()> {
         self.0.outgoing(entities, &mut |index, edge| found(index, Edge { validity: Interval::ALL, ..edge }))
     }
+}
+
+/// Links as if none were in quarantine.
+struct Unguarded<'a>(&'a LinkView<'a>);
+
+impl Facts for Unguarded<'_> {
+    fn outgoing(&self, entities: &[u32], found: &mut dyn FnMut(usize, Edge)) -> Result<()> {
+        for (index, &entity) in entities.iter().enumerate() {
+            let mut statements = self.0.quarantined(entity, Side::Outgoing)?;
+            statements.extend(self.0.statements(entity, Side::Outgoing)?.into_iter().map(|(stated, _)| stated));
+            statements.sort_unstable();
+            crate::topology::effective(&statements, &mut |edge| found(index, edge));
+        }
+        Ok(())
+    }
+}
+
+/// The first step of a path that those in force do not make.
+fn first_quarantined(links: &LinkView<'_>, path: &NumberPath) -> Result<(u32, Edge)> {
+    for (from, step) in &path.steps {
+        let mut in_force = false;
+        links.outgoing(&[*from], &mut |_, edge| {
+            in_force |= (edge.relation, edge.other) == (step.relation, step.other)
+                && edge.validity.intersect(&path.validity) == path.validity;
+        })?;
+        if !in_force {
+            return Ok((*from, *step));
+        }
+    }
+    path.steps.last().copied().ok_or_else(|| Error::invalid("a path without links has none in quarantine"))
 }
 
 /// Links as if none had been retracted.

@@ -42,7 +42,7 @@ pub(super) struct Copier<'a> {
     writer: Writer,
     terms: Terms,
     names: Names<'a>,
-    report: SalvageReport,
+    pub(super) report: SalvageReport,
     batch: Batch,
     batch_bytes: usize,
     /// Records that the new store did not have and has now.
@@ -112,6 +112,59 @@ impl<'a> Copier<'a> {
         self.report.links.copied = copied;
         if let Some(total) = total {
             self.report.links.lost = total.saturating_sub(copied + self.report.erased);
+        }
+        Ok(())
+    }
+
+    /// Copies the links in quarantine, of which there are `total`, if that can be read: into quarantine.
+    pub(super) fn quarantine(&mut self, total: Option<u64>) -> Result<()> {
+        let before = self.report.erased;
+        for (side, first) in [(Side::Outgoing, true), (Side::Incoming, false)] {
+            self.quarantine_of(side, first)?;
+        }
+        let copied = std::mem::take(&mut self.inserted);
+        self.report.links.copied += copied;
+        if let Some(total) = total {
+            self.report.links.lost += total.saturating_sub(copied + self.report.erased - before);
+        }
+        Ok(())
+    }
+
+    fn quarantine_of(&mut self, side: Side, first: bool) -> Result<()> {
+        let wreck = self.wreck;
+        let (mut gaps, mut batch) = (Vec::new(), Batch::new());
+        let mut copied = 0;
+        let mut send = |batch: Batch, db: &Db| -> Result<()> {
+            copied += db.adopt_quarantined(batch)?.quarantined() as u64;
+            Ok(())
+        };
+        let mut each = |key: &[u8], value: &[u8]| {
+            match self.link(&key[key::QUARANTINE.len()..], value, side) {
+                None => {}
+                Some(Told::Record(change)) => {
+                    batch.link(change);
+                    if batch.len() >= AT_ONCE {
+                        send(std::mem::take(&mut batch), self.db)?;
+                    }
+                }
+                // Of both ends, one tells.
+                Some(_) if !first => {}
+                Some(Told::Erased) => self.report.erased += 1,
+                Some(Told::Lost(why)) => {
+                    self.report.links.lost += 1;
+                    self.report.place(format!("quarantine: {why}"));
+                }
+            }
+            Ok(())
+        };
+        let mut end = key::QUARANTINE.to_vec();
+        *end.last_mut().expect("it is not empty") += 1;
+        let range = (&key::QUARANTINE[..], Some(&end[..]));
+        wreck.scan(Family::Meta, range, &mut each, &mut |gap| gaps.push(gap.0))?;
+        send(batch, self.db)?;
+        self.inserted += copied;
+        if first {
+            gaps.into_iter().for_each(|gap| self.report.place(format!("quarantine: {gap}")));
         }
         Ok(())
     }

@@ -16,7 +16,9 @@ mod terms;
 
 use std::path::Path;
 
+use crate::codec::key::QUARANTINED;
 use crate::codec::record::{self, Counts, Header};
+use crate::codec::varint::Reader;
 use crate::db::{Db, Durability, Options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::FORMAT;
@@ -135,6 +137,8 @@ fn fill(path: &Path, target: &Target, options: &SalvageOptions) -> Result<Salvag
     names.adopt(&db, &terms)?;
     let mut copier = Copier::new(&wreck, &db, terms, names, report);
     copier.links(counts.map(|counts| counts.links))?;
+    let quarantined = one(&wreck, (QUARANTINED, "quarantined"), count, &mut copier.report);
+    copier.quarantine(quarantined)?;
     copier.events()?;
     copier.cohorts(&ledger)?;
     let report = copier.report();
@@ -158,6 +162,12 @@ fn one<T>(
     None
 }
 
+fn count(bytes: &[u8]) -> Result<u64> {
+    let mut reader = Reader::new(bytes);
+    let count = reader.varint()?;
+    reader.finish().map(|()| count)
+}
+
 /// Whatever the damaged store took is taken.
 fn widest() -> Limits {
     let most = usize::MAX;
@@ -168,6 +178,8 @@ fn widest() -> Limits {
         subjects: most,
         context: most,
         attributes: most,
+        links_from: most,
+        links_to: most,
         batch_records: most,
         batch_bytes: most,
     }

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::model::{Interval, Timestamp};
 use crate::store::{Cursor, Family, StoreSnapshot};
 use crate::topology::facts::{Edge, Facts, Stated, effective};
+use crate::topology::fanout::quarantined;
 
 /// Where events of an entity lie besides its own home, and of which times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,19 +172,35 @@ impl<'a> LinkView<'a> {
     }
 
     /// Hands the other end of every statement about one side of an entity to `seen` until it returns false,
-    /// whether it still holds or not.
+    /// whether it still holds or not, those in quarantine included.
     pub(crate) fn others(&self, entity: u32, side: Side, seen: &mut dyn FnMut(u32) -> bool) -> Result<()> {
         let prefix = LinkKey::prefix(entity, side);
+        let mut more = true;
         self.snapshot.with_cursor(Family::Links, |cursor| {
             let mut entry = cursor.seek(&prefix)?;
             while let Some((key, _)) = entry.filter(|(key, _)| key.starts_with(&prefix)) {
-                if !seen(LinkKey::decode(key)?.other) {
+                more = seen(LinkKey::decode(key)?.other);
+                if !more {
                     break;
                 }
                 entry = cursor.advance()?;
             }
             Ok(())
-        })
+        })?;
+        if more {
+            quarantined(self.snapshot, &prefix, &mut |link, _| seen(link.other))?;
+        }
+        Ok(())
+    }
+
+    /// The links of one side of an entity that are in quarantine, as statements.
+    pub(crate) fn quarantined(&self, entity: u32, side: Side) -> Result<Vec<Stated>> {
+        let mut all = Vec::new();
+        quarantined(self.snapshot, &LinkKey::prefix(entity, side), &mut |link, source| {
+            all.push((link, source));
+            true
+        })?;
+        Ok(all)
     }
 
     /// Every statement about one side of an entity, with the commit that brought it.

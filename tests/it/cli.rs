@@ -103,7 +103,10 @@ fn a_bad_line_is_refused_alone_and_the_exit_code_says_so() {
     let input = place.file("feed.ndjson", &[USES, ALARM, bad, RUNS_ON, &conflict, torn, ALARM, FORMULA]);
     let arguments = ["ingest", "--db", text(&store), text(&input), "--rejects", text(&rejects)];
     let totals = lines(&told(&arguments, 4));
-    assert_eq!(totals, [serde_json::json!({"inserted": 4, "duplicates": 1, "conflicts": 1, "rejected": 2})]);
+    assert_eq!(
+        totals,
+        [serde_json::json!({"inserted": 4, "duplicates": 1, "conflicts": 1, "quarantined": 0, "rejected": 2})]
+    );
 
     let refused = lines(&fs::read_to_string(&rejects).expect("the rejects file is written"));
     let originals: Vec<(&Json, &Json)> = refused.iter().map(|reject| (&reject["line"], &reject["original"])).collect();
@@ -120,7 +123,10 @@ fn a_bad_line_is_refused_alone_and_the_exit_code_says_so() {
     assert_eq!(ids, ["a1", "=1+1"], "what surrounds the bad lines is stored");
     // The same again: all of it is known, and the bad lines are still bad.
     let again = lines(&told(&arguments, 4));
-    assert_eq!(again, [serde_json::json!({"inserted": 0, "duplicates": 5, "conflicts": 1, "rejected": 2})]);
+    assert_eq!(
+        again,
+        [serde_json::json!({"inserted": 0, "duplicates": 5, "conflicts": 1, "quarantined": 0, "rejected": 2})]
+    );
 }
 
 #[test]
@@ -281,6 +287,50 @@ fn exit_code_5_is_a_store_that_another_process_has_open() {
     }
     drop(db);
     told(&["cohorts", "--db", text(&store)], 0);
+}
+
+#[test]
+fn links_too_many_are_listed_and_promoted() {
+    let place = Place::new();
+    let fed = |customer: &str| {
+        format!(r#"{{"link":"add","from":"customer:{customer}","relation":"fed_by","to":"olt:K","source":"crm"}}"#)
+    };
+    let feed = ["A", "B", "C", "D"].map(fed);
+    let feed: Vec<&str> = feed.iter().map(String::as_str).chain([ALARM]).collect();
+    let (store, input) = (place.path("store"), place.file("feed.ndjson", &feed));
+    let db = text(&store);
+    let output = run(&["ingest", "--db", db, text(&input), "--links-to", "1"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("3 links are in quarantine"), "{}", stderr(&output));
+    let totals = serde_json::json!({"inserted": 2, "duplicates": 0, "conflicts": 0, "quarantined": 3, "rejected": 0});
+    assert_eq!(lines(stdout(&output)), [totals]);
+    let listed = |more: &[&str]| told(&[&["links", "--quarantined", "--db", db], more].concat(), 0);
+    let froms = |text: &str| -> Vec<String> {
+        lines(text).iter().map(|row| row["from"].as_str().expect("an entity").to_owned()).collect()
+    };
+    assert_eq!(froms(&listed(&[])), ["customer:B", "customer:C", "customer:D"]);
+    assert_eq!(froms(&listed(&["customer:C", "olt:K"])), ["customer:B", "customer:C", "customer:D"]);
+    assert_eq!(froms(&listed(&["customer:C"])), ["customer:C"]);
+    let csv = "from,relation,to,valid_from,valid_to,source\ncustomer:C,fed_by,olt:K,,,crm\n";
+    assert_eq!(listed(&["customer:C", "--format", "csv"]), csv);
+    let stats = lines(&told(&["stats", "--db", db], 0)).pop().expect("counts");
+    assert_eq!((&stats["links"], &stats["links_quarantined"]), (&Json::from(1), &Json::from(3)));
+    let why = ["why", "B", "a1", "--source", "nms", "--time", "2026-01-05T09:00:00Z", "--db", db];
+    let reason = lines(&told(&[&why[..], &["--format", "json"]].concat(), 0)).pop().expect("an answer");
+    assert_eq!(reason["why_not"]["reason"], "quarantined");
+    assert!(told(&[&why[..], &["--format", "table"]].concat(), 0).contains("a link is in quarantine"));
+
+    let promoted = |count: u64| serde_json::json!({ "promoted": count });
+    let promote = |more: &[&str], code| lines(&told(&[&["promote", "--db", db], more].concat(), code));
+    assert_eq!(promote(&["customer:B", "fed_by", "olt:K"], 0), [promoted(1)]);
+    assert_eq!(lines(&told(&["stream", "B", "--db", db], 0)).len(), 1);
+    assert_eq!(promote(&["customer:B", "fed_by", "olt:K"], 3), Vec::<Json>::new());
+    assert_eq!(promote(&["--of", "olt:K", "--relation", "uses"], 3), Vec::<Json>::new());
+    assert_eq!(promote(&["--of", "olt:K"], 0), [promoted(2)]);
+    assert_eq!(listed(&[]), "");
+    for wrong in [&["customer:B", "fed_by"][..], &["b", "fed_by", "olt:K"], &[], &["--relation", "uses"]] {
+        promote(wrong, 2);
+    }
 }
 
 #[test]

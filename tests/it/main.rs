@@ -14,13 +14,13 @@
 //! * `erase.rs` erases and trims; `backup.rs` copies, `salvage.rs` makes new stores of damaged ones.
 //! * `live.rs` reads while others write, `live_view.rs` from another process.
 //! * `mixed.rs` does everything at once.
-//! * `limits.rs` holds what `Limits::list` tells against what is kept; `observe.rs` is about numbers and
-//!   spans; `api.rs` and `cohort.rs` tell the single promises by example,
+//! * `limits.rs` holds what `Limits::list` tells against what is kept, `fanout.rs` is about links beyond them;
+//!   `observe.rs` is about numbers and spans; `api.rs` and `cohort.rs` tell the single promises by example,
 //!   `cli.rs` and `cli_cohorts.rs` those of the command line, `cli_escapes.rs` with hostile texts.
 //! * `tidy.rs` reads the source.
 //!
-//! To look harder or to repeat a run set `OFONE_MODEL_CASES`, `PROPTEST_RNG_SEED`, `OFONE_CRASH_KILLS`,
-//! `OFONE_CRASH_SEED`, `OFONE_ERASE_KILLS`, `OFONE_ERASURES`, `OFONE_ERASE_SEED`, `OFONE_SALVAGE_ROUNDS`,
+//! To look harder or to repeat a run set `OFONE_MODEL_CASES`, `OFONE_FANOUT_CASES`, `PROPTEST_RNG_SEED`,
+//! `OFONE_CRASH_KILLS`, `OFONE_CRASH_SEED`, `OFONE_ERASE_KILLS`, `OFONE_ERASURES`, `OFONE_ERASE_SEED`, `OFONE_SALVAGE_ROUNDS`,
 //! `OFONE_POWER_STATES`, `OFONE_POWER_SEED`, `OFONE_IO_FROM`, `OFONE_IO_TO`, `OFONE_FULL_CYCLES`, `OFONE_FULL_SEED`,
 //! `OFONE_FAIL_PASSES`, `OFONE_DAMAGE_ROUNDS`, `OFONE_DAMAGE_FIRST`, `OFONE_DAMAGE_CASES`, `OFONE_LIVE_SECONDS`,
 //! `OFONE_MIXED_SECONDS` or `OFONE_MIXED_SEED`, and `OFONE_VECTORS` to say where the cases of others lie.
@@ -76,6 +76,8 @@ mod damage_sweep;
 mod directory;
 
 mod limits;
+
+mod fanout;
 
 mod erase;
 mod salvage;

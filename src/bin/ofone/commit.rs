@@ -16,6 +16,8 @@ pub(crate) struct Totals {
     pub(crate) duplicates: u64,
     /// Known with other content.
     pub(crate) conflicts: u64,
+    /// Links that are not followed, for being too many.
+    pub(crate) quarantined: u64,
     /// Against a rule.
     pub(crate) rejected: u64,
 }
@@ -28,6 +30,7 @@ impl Totals {
                 Outcome::Inserted => self.inserted += 1,
                 Outcome::Duplicate => self.duplicates += 1,
                 Outcome::Conflict => self.conflicts += 1,
+                Outcome::Quarantined => self.quarantined += 1,
                 _ => self.rejected += 1,
             }
         }

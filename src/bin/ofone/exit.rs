@@ -14,7 +14,7 @@ Exit codes:
   1  failed, or `check` or `erase --verify` found something
   2  the command line is wrong
   3  the customer, entity, event, cohort, file, backup or store is not there
-  4  done, but some of the input was rejected or in conflict, or `salvage` could not read all
+  4  done, but some of the input was rejected, in conflict or put into quarantine, or `salvage` could not read all
   5  another process has the store open, and the command has to write
 
 Environment:

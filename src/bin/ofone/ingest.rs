@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use ofone::export::escape;
 use ofone::import::{Format, Import, ImportOptions, Input, Mapping, Parsed, Reject};
-use ofone::{Db, Outcome, Receipt};
+use ofone::{Db, Limits, Outcome, Receipt};
 
-use crate::args::AccessArgs;
+use crate::args::{self, AccessArgs};
 use crate::commit::{Committer, Totals};
 use crate::exit::{Done, Failure};
 use crate::output::grouped;
@@ -53,6 +53,13 @@ pub(crate) struct Args {
     /// In a new store, the type of entity that is a customer [default: customer].
     #[arg(long, value_name = "TYPE")]
     customer_type: Option<String>,
+    /// Links of one relation that one entity may have; what is beyond goes into quarantine [default: 262144].
+    #[arg(long, value_name = "N", value_parser = args::count)]
+    links_from: Option<u64>,
+    /// Links of one relation that may lead to one entity; what is beyond goes into quarantine
+    /// [default: 16777216].
+    #[arg(long, value_name = "N", value_parser = args::count)]
+    links_to: Option<u64>,
 }
 
 /// Runs the command.
@@ -68,7 +75,11 @@ pub(crate) fn run(args: &Args) -> Done {
     if let Some(customer_type) = &args.customer_type {
         options = options.customer_type(customer_type);
     }
-    let db = Db::open(&args.db, options)?;
+    let mut limits = Limits::default();
+    for (asked, limit) in [(args.links_from, &mut limits.links_from), (args.links_to, &mut limits.links_to)] {
+        *limit = asked.map_or(*limit, |asked| usize::try_from(asked).unwrap_or(usize::MAX));
+    }
+    let db = Db::open(&args.db, options.limits(limits))?;
     let mut refused = Refused::new(args.rejects.as_deref())?;
     let mut totals = Totals::default();
     let progress = match size(&args.files) {
@@ -83,6 +94,7 @@ pub(crate) fn run(args: &Args) -> Done {
     read?;
     sealed?;
     match totals.conflicts + totals.rejected {
+        0 if totals.quarantined > 0 => Err(Failure::rejected("some links are not followed")),
         0 => Ok(()),
         count => Err(Failure::rejected(refused.summary(count, args.rejects.as_deref()))),
     }
@@ -196,8 +208,8 @@ impl Refused {
 
 /// The totals: for people on stderr, for programs on stdout.
 fn tell(totals: &Totals, progress: &Progress) {
-    let Totals { inserted, duplicates, conflicts, rejected } = *totals;
-    let pace = progress.finish(inserted + duplicates + conflicts + rejected);
+    let Totals { inserted, duplicates, conflicts, quarantined, rejected } = *totals;
+    let pace = progress.finish(inserted + duplicates + conflicts + quarantined + rejected);
     eprintln!(
         "ofone: inserted {}, duplicates {}, conflicts {}, rejected {} {pace}",
         grouped(inserted),
@@ -205,9 +217,13 @@ fn tell(totals: &Totals, progress: &Progress) {
         grouped(conflicts),
         grouped(rejected)
     );
+    if quarantined > 0 {
+        eprintln!("ofone: {} links are in quarantine; see: ofone links --quarantined", grouped(quarantined));
+    }
     if !stdout_is_terminal() {
         let row = serde_json::json!({
-            "inserted": inserted, "duplicates": duplicates, "conflicts": conflicts, "rejected": rejected,
+            "inserted": inserted, "duplicates": duplicates, "conflicts": conflicts, "quarantined": quarantined,
+            "rejected": rejected,
         });
         println!("{row}");
     }

@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
-use ofone::export::{escape, write_link, write_links};
-use ofone::{Entity, Link, Links};
+use ofone::export::{Cell, escape, write_link, write_links};
+use ofone::{Entity, Link, Links, Snapshot};
 
 use crate::args::{Format, OutputArgs, StoreArgs};
 use crate::exit::{Done, Failure};
 use crate::output::{self, Grid, Stdout};
+use crate::rows::Rows;
 use crate::screen::Screen;
 use crate::time::Clock;
 
@@ -17,11 +18,16 @@ use crate::time::Clock;
 Examples:
   ofone links customer:C0000042
   ofone links olt:LON-7 --at 2026-01-08T09:12:04Z --format csv
+  ofone links --quarantined
   ofone links service:C0000042/tv service:C0000043/tv --format ndjson")]
 pub(crate) struct Args {
     /// Entities, written type:id.
-    #[arg(required = true, value_name = "ENTITY")]
+    #[arg(required_unless_present = "quarantined", value_name = "ENTITY")]
     entities: Vec<Entity>,
+    /// Links in quarantine, of these entities or of all: stored, but not followed, since there are too many.
+    /// `ofone promote` puts them in force.
+    #[arg(long, conflicts_with = "at")]
+    quarantined: bool,
     /// Only links that hold at this time.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<String>,
@@ -36,6 +42,9 @@ pub(crate) fn run(args: &Args) -> Done {
     let clock = args.output.clock();
     let at = args.at.as_deref().map(|text| clock.parse(text)).transpose()?;
     let snapshot = args.store.read()?;
+    if args.quarantined {
+        return quarantined(args, &snapshot, &clock);
+    }
     let mut found = Vec::with_capacity(args.entities.len());
     for entity in &args.entities {
         if snapshot.entity(entity)?.is_none() {
@@ -57,6 +66,33 @@ pub(crate) fn run(args: &Args) -> Done {
     }
     out.flush()?;
     Ok(())
+}
+
+/// Lists links in quarantine, each once.
+fn quarantined(args: &Args, snapshot: &Snapshot, clock: &Clock) -> Done {
+    let mut links = Vec::new();
+    for entity in &args.entities {
+        links.extend(snapshot.quarantined(Some(entity))?);
+    }
+    if args.entities.is_empty() {
+        links = snapshot.quarantined(None)?;
+    }
+    links.sort_unstable();
+    links.dedup();
+    let columns = &["from", "relation", "to", "valid_from", "valid_to", "source"];
+    let mut rows = Rows::open(&args.output, clock, columns)?;
+    for link in &links {
+        let (from, to) = (link.from.to_string(), link.to.to_string());
+        rows.row(&[
+            Cell::Text(&from),
+            Cell::Text(&link.relation),
+            Cell::Text(&to),
+            link.valid_from.map_or(Cell::Absent, Cell::Time),
+            link.valid_to.map_or(Cell::Absent, Cell::Time),
+            Cell::Text(&link.source),
+        ])?;
+    }
+    rows.close()
 }
 
 /// An entity that was asked for, and its links.

@@ -22,6 +22,7 @@ mod limits;
 mod links;
 mod output;
 mod progress;
+mod promote;
 mod restore;
 mod retain;
 mod rows;
@@ -59,6 +60,7 @@ enum Command {
     Stream(stream::Args),
     Why(why::Args),
     Links(links::Args),
+    Promote(promote::Args),
     Limits(limits::Args),
     Who(who::Args),
     Witness(witness::Args),
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Command::Stream(args) => stream::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Links(args) => links::run(&args),
+        Command::Promote(args) => promote::run(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Who(args) => who::run(&args),
         Command::Witness(args) => witness::run(&args),

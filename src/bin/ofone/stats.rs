@@ -61,6 +61,7 @@ fn table(out: &mut Stdout, stats: &Stats, clock: &Clock) -> Done {
     grid.row(["last event".to_owned(), when(stats.last)]);
     grid.row(["customers".to_owned(), grouped(stats.customers)]);
     grid.row(["links".to_owned(), grouped(stats.links)]);
+    grid.row(["  in quarantine".to_owned(), grouped(stats.links_quarantined)]);
     grid.row(["commits".to_owned(), grouped(stats.commits)]);
     grid.row(["segments".to_owned(), grouped(stats.segments)]);
     grid.row(["on disk".to_owned(), bytes(stats.disk_bytes)]);
@@ -181,6 +182,7 @@ fn csv(out: Stdout, raw: bool, stats: &Stats) -> Done {
         ("unsealed_events", stats.unsealed_events),
         ("customers", stats.customers),
         ("links", stats.links),
+        ("links_quarantined", stats.links_quarantined),
         ("commits", stats.commits),
         ("segments", stats.segments),
         ("disk_bytes", stats.disk_bytes),

@@ -157,6 +157,10 @@ impl Tree<'_> {
                 writeln!(out, "a link did not hold at that time.")?;
                 self.path(out, path, Some(blocking))
             }
+            WhyNot::Quarantined { path, blocking } => {
+                writeln!(out, "a link is in quarantine, since there are too many; see: ofone promote.")?;
+                self.path(out, path, Some(blocking))
+            }
             WhyNot::Retracted { path, blocking } => {
                 writeln!(out, "a link was retracted.")?;
                 self.path(out, path, Some(blocking))
