@@ -41,7 +41,12 @@ pub(crate) fn capture(path: &Path, allow_open: bool) -> Result<Vec<Captured>> {
             if !belongs {
                 continue;
             }
-            let file = private::read_file(&database.join(&name))?;
+            let file = match private::read_file(&database.join(&name)) {
+                // What goes without an edit was of no use any more: edits come before, and begin this again. If the
+                // file was of use after all, the copy does not open.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
             let length = if name == moment.edits.0 { moment.edits.1 } else { file.metadata()?.len() };
             files.push(Captured { name, file, length });
         }
