@@ -30,8 +30,8 @@ row 'batches of 1,000' --batch 1000
 row 'batches of 1,000, one at a time' --batch 1000 --pending 1
 row 'batches of 100,000' --batch 100000
 query=(--cache-mb 8)
-row 'cache_bytes 8 MiB, questions only'
+row 'both caches 8 MiB, questions only'
 query=(--cache-mb 1024)
-row 'cache_bytes 1 GiB, questions only'
+row 'both caches 1 GiB, questions only'
 query=(--cache-mb 1024 --index-cache-mb 4)
 row 'index_cache_bytes 4 MiB, questions only'

@@ -1,6 +1,7 @@
 //! `ofone-cohort`: Q3 to Q10 on ofone, with the parameters and the digests of the peers' scripts.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ofone::{
@@ -19,24 +20,24 @@ use crate::measure::{self, Latencies};
 /// Parameters of all queries: which of them one has depends on the query.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-struct Parameter {
+pub struct Parameter {
     /// Kinds.
-    k: String,
-    a: String,
-    b: String,
-    n: String,
+    pub k: String,
+    pub a: String,
+    pub b: String,
+    pub n: String,
     /// A layer.
-    l: String,
+    pub l: String,
     /// A component.
-    x: u32,
+    pub x: u32,
     /// Microseconds.
-    lo: i64,
-    hi: i64,
-    t: i64,
+    pub lo: i64,
+    pub hi: i64,
+    pub t: i64,
 }
 
 #[derive(Deserialize)]
-struct Parameters {
+pub struct Parameters {
     q3c: Vec<Parameter>,
     q3m: Vec<Parameter>,
     q3r: Vec<Parameter>,
@@ -49,8 +50,32 @@ struct Parameters {
     q10: Vec<Parameter>,
 }
 
-const DAY_US: i64 = 86_400_000_000;
-const HOUR_US: i64 = DAY_US / 24;
+impl Parameters {
+    pub fn read(scale_dir: &Path) -> Result<Parameters> {
+        Ok(serde_json::from_str(&std::fs::read_to_string(scale_dir.join("params.json"))?)?)
+    }
+
+    /// The queries in order, each with what it is asked with.
+    pub fn by_query(&self) -> [(&'static str, &[Parameter]); 12] {
+        [
+            ("Q3common", &self.q3c),
+            ("Q3medium", &self.q3m),
+            ("Q3rare", &self.q3r),
+            ("Q4count", &self.q4),
+            ("Q4ids", &self.q4),
+            ("Q5", &self.q5),
+            ("Q6", &self.q6),
+            ("Q7", &self.q7),
+            ("Q8", &self.q8),
+            ("Q9", &self.q9),
+            ("Q10", &self.q10),
+            ("Q7first8", &self.q7[..8]),
+        ]
+    }
+}
+
+pub const DAY_US: i64 = 86_400_000_000;
+pub const HOUR_US: i64 = DAY_US / 24;
 
 pub fn run(args: &Args) -> Result {
     let scale_dir = args.scale_dir()?;
@@ -66,28 +91,14 @@ pub fn run(args: &Args) -> Result {
     args.finish()?;
     let meta = Meta::read(&scale_dir)?;
     let names = Names::new(&meta);
-    let path = scale_dir.join("params.json");
-    let parameters: Parameters = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let parameters = Parameters::read(&scale_dir)?;
     let db = Db::open(&db_path, options)?;
     let asker = Asker { snapshot: db.snapshot(), names: &names, t0: meta.t0 };
     println!("p50 / p99 ms (n)");
-    let p = &parameters;
-    let queries: [(&str, &Vec<Parameter>); 12] = [
-        ("Q3common", &p.q3c),
-        ("Q3medium", &p.q3m),
-        ("Q3rare", &p.q3r),
-        ("Q4count", &p.q4),
-        ("Q4ids", &p.q4),
-        ("Q5", &p.q5),
-        ("Q6", &p.q6),
-        ("Q7", &p.q7),
-        ("Q8", &p.q8),
-        ("Q9", &p.q9),
-        ("Q10", &p.q10),
-        ("Q7first8", &p.q7[..8].to_vec()),
-    ];
-    for (query, list) in queries.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
-        let list = &at.and_then(|at| list.get(at)).map_or_else(|| list.clone(), |one| vec![one.clone()]);
+    for (query, list) in
+        parameters.by_query().into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name))
+    {
+        let list = &at.and_then(|at| list.get(at)).map_or_else(|| list.to_vec(), |one| vec![one.clone()]);
         // Warm: each page and row was touched before, as the peers' columns are after a few questions.
         let started = Instant::now();
         for parameter in list {
@@ -128,7 +139,7 @@ pub fn bitmaps(args: &Args) -> Result {
     args.finish()?;
     let meta = Meta::read(&scale_dir)?;
     let names = Names::new(&meta);
-    let parameters: Parameters = serde_json::from_str(&std::fs::read_to_string(scale_dir.join("params.json"))?)?;
+    let parameters = Parameters::read(&scale_dir)?;
     let db = Db::open(&db_path, options)?;
     let asker = Asker { snapshot: db.snapshot(), names: &names, t0: meta.t0 };
     println!("p50 / p99 ms (n): ofone; sets of days joined");

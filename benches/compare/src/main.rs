@@ -7,6 +7,7 @@ mod data;
 mod links;
 mod load;
 mod measure;
+mod naive;
 mod prepare;
 mod query;
 mod sqlite;
@@ -28,6 +29,8 @@ usage: compare COMMAND --work DIR --scale NAME [options]
                                       [--batch 20000] [--pending 4] [--segment-events N] [--cache-mb N]
                                       [--durability sync|os] [--dry: build the events, store nothing]
   sqlite-load  events.bin -> SQLite   --sqlite FILE [--limit N]
+  naive-load   events.bin -> RocksDB, rows by customer and by kind   --rocksdb DIR [--limit N]
+  naive-query  Q3 to Q10 by walking over those   --rocksdb DIR [--seconds 12]
   ofone-query  Q1, Q1heavy, Q2 on both --db DIR --sqlite FILE [--rounds 3] [--cache-mb N]
                                       [--name ofone: the column of the table]
   ofone-cohort Q3 to Q10              --db DIR [--only Q6] [--seconds 12] [--explain yes] [--name ofone]
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         "prepare" => prepare::run(&args),
         "ofone-load" => load::run(&args),
         "sqlite-load" => sqlite::load(&args),
+        "naive-load" => naive::load(&args),
+        "naive-query" => naive::query(&args),
         "ofone-query" => query::run(&args),
         "ofone-cohort" => cohort::run(&args),
         "bitmaps" => cohort::bitmaps(&args),
