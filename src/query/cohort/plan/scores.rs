@@ -166,18 +166,26 @@ impl Planner<'_> {
         ));
         more.retain(|customer, _| self.all.contains(*customer) && !singly.contains(*customer));
         let mut best = self.add_pages(asked, score, limit, &singly, &more)?;
-        let mut person = Person::new(self.snapshot, self.question, budget);
-        for customer in &singly {
-            self.effort.go_on()?;
-            person.meet(customer);
-            person.mark(sequence)?;
-            if !person.marked().is_empty() {
-                let events = person.events();
-                let sum = person.marked().iter().map(|&at| score.of(events[at].severity)).sum::<u64>();
-                best.push((Reverse(sum), customer, person.marked().len() as u64));
-            }
+        let customers: Vec<u32> = singly.iter().collect();
+        let parts = self.effort.share(
+            customers.len(),
+            || (Person::new(self.snapshot, self.question, budget), Vec::new()),
+            |(person, best), task| {
+                person.meet(customers[task]);
+                person.mark(sequence)?;
+                if !person.marked().is_empty() {
+                    let events = person.events();
+                    let sum = person.marked().iter().map(|&at| score.of(events[at].severity)).sum::<u64>();
+                    best.push((Reverse(sum), customers[task], person.marked().len() as u64));
+                }
+                Ok(())
+            },
+            |(person, best)| (person.actuals(), best),
+        )?;
+        for (actuals, read) in parts {
+            self.explain.count(&actuals);
+            best.extend(read);
         }
-        self.explain.count(&person.actuals());
         best.sort_unstable();
         best.truncate(limit);
         Ok(Some(best))

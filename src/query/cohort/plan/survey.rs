@@ -96,7 +96,8 @@ struct Bits {
 impl Planner<'_> {
     /// Looks for what pages cannot tell about the events asked for, cut by `buckets`.
     pub(super) fn survey(&self, asked: Asked<'_>, buckets: Option<&Buckets>, counted: Counted) -> Result<Survey> {
-        let (kinds, is_plain) = (self.kinds_of(asked.judge), self.is_plain(asked, buckets)?);
+        let (kinds, told) = (self.kinds_of(asked.judge), self.is_told_by_class(asked));
+        let is_plain = told && self.is_aligned(asked, buckets)?;
         let words = || Box::new([0; HOME_WORDS]);
         // Where it does not matter whose an event is, all homes are as those of customers.
         let plain = |slab: u16| counted == Counted::Events || u32::from(slab) << 16 < FIRST_OTHER;
@@ -118,15 +119,27 @@ impl Planner<'_> {
                 for segment in self.segments_with(slab, &asked.window) {
                     let index = self.index(segment)?;
                     index.pages(slab, &kinds, &mut |page| {
-                        let glance = glances.of(page, &self.snapshot.lookup.terms.read());
-                        let Some(glance) = glance else { return Ok(()) };
+                        let of = |glances: &mut Glances<'_>| glances.of(page, &self.snapshot.lookup.terms.read());
+                        // Where ticks alone can leave anything open, classes are looked at when they do.
+                        let by_ticks = plain && told;
+                        let mut known = if by_ticks { None } else { of(glances) };
+                        if !by_ticks && known.is_none() {
+                            return Ok(());
+                        }
                         for (head, edges) in heads(page, index.calendar, asked.window, asked.looks) {
-                            let cut = Cut::new(head.number, index.calendar, buckets.as_mut());
-                            if plain && glance.clear && edges.whole() && cut.split.is_empty() {
+                            if by_ticks && edges.whole() && buckets.is_none() {
                                 continue;
                             }
+                            let cut = Cut::new(head.number, index.calendar, buckets.as_mut());
                             let block = page.block(head)?;
-                            if plain && glance.clear && edges.open(&block, &cut.split, places) {
+                            let mut by_place = by_ticks && edges.open(&block, &cut.split, places);
+                            if by_place && places.is_empty() {
+                                continue;
+                            }
+                            known = known.or_else(|| of(glances));
+                            let Some(glance) = &known else { return Ok(()) };
+                            by_place |= plain && glance.clear && edges.open(&block, &cut.split, places);
+                            if by_place {
                                 let homes = if places.is_empty() { &[] } else { sieve.homes(&block)? };
                                 for place in places.iter().map(|&place| place as usize) {
                                     let (home, (_, known)) = (usize::from(homes[place]), glance.at(&block, place));
@@ -134,7 +147,7 @@ impl Planner<'_> {
                                 }
                                 continue;
                             }
-                            look((&block, &cut), sieve.events(&block, &glance, &edges)?, &glance, plain, bits);
+                            look((&block, &cut), sieve.events(&block, glance, &edges)?, glance, plain, bits);
                         }
                         Ok(())
                     })?;
@@ -160,8 +173,8 @@ impl Planner<'_> {
 }
 
 impl Planner<'_> {
-    /// Whether pages tell of each event of a customer whether it is what is asked for, and in which bucket.
-    fn is_plain(&self, asked: Asked<'_>, buckets: Option<&Buckets>) -> Result<bool> {
+    /// Whether no tick is cut, neither by the window nor by buckets.
+    fn is_aligned(&self, asked: Asked<'_>, buckets: Option<&Buckets>) -> Result<bool> {
         for segment in self.snapshot.view.segments.iter() {
             let calendar = Calendar::of_level(segment.meta.span.level)?;
             let aligned = |time: i64, end: i64| time == end || time % calendar.tick == 0;
@@ -171,12 +184,17 @@ impl Planner<'_> {
                 return Ok(false);
             }
         }
+        Ok(true)
+    }
+
+    /// Whether classes tell of each event whether it satisfies, and none that may has several subjects.
+    fn is_told_by_class(&self, asked: Asked<'_>) -> bool {
         let tables = self.snapshot.lookup.terms.read();
         let told = |(entry, shape): (&ShapeEntry, u32)| {
             asked.judge.severities(shape) == 0
                 || entry.shape.layout.subjects <= 1 && asked.judge.is_told_by_class(shape)
         };
-        Ok(tables.shapes().iter().zip(0u32..).all(told))
+        tables.shapes().iter().zip(0u32..).all(told)
     }
 }
 
