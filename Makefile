@@ -60,7 +60,7 @@ test: setup
 # Thousands of random histories against the naive model; `make test` looks at hundreds.
 CASES ?= 2000
 model: setup
-	OFONE_MODEL_CASES=$(CASES) cargo test $(CHECKED) --test it -- model_test
+	OFONE_MODEL_CASES=$(CASES) cargo test $(CHECKED) --test it -- model_test --nocapture
 
 # Built with the places at which the store fails or dies, and with bugs that the tests must notice.
 PASSES ?= 2

@@ -23,7 +23,8 @@ fn fail_each(what: &str) {
             lives += 1;
             let fail = format!("{what}:{nth}:{cause}:{when}");
             let store = ordeal.directory().to_str().expect("a plain path").to_owned();
-            // One writer: what it reports after a failure was acknowledged after the failure.
+            // Long enough that the n-th is met. One writer: what it reports after a failure was acknowledged after it.
+            let batches = (6 + nth / 12).to_string();
             let life = ordeal.follow_script(
                 lives,
                 &[
@@ -31,6 +32,7 @@ fn fail_each(what: &str) {
                     ("OFONE_SHIM_DIR", &store),
                     ("OFONE_SHIM_FAIL", &fail),
                     ("OFONE_CHILD_WRITERS", "1"),
+                    ("OFONE_CHILD_BATCHES", &batches),
                 ],
             );
             acknowledged += life.acknowledged;

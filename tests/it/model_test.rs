@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use ofone::{
@@ -640,6 +641,9 @@ impl Run {
     }
 
     pub(super) fn perform(&mut self, op: &Op) -> Verdict {
+        if !matches!(op, Op::Commit(_) | Op::Repeat(_) | Op::Alter(..)) {
+            OPERATIONS.fetch_add(1, Ordering::Relaxed);
+        }
         match op {
             Op::Commit(records) => self.commit(records.clone()),
             Op::Repeat(_) | Op::Alter(..) if self.history.is_empty() => Ok(()),
@@ -667,6 +671,7 @@ impl Run {
             batch.push(record.clone());
         }
         prop_assert_eq!(batch.len(), records.len());
+        OPERATIONS.fetch_add(records.len() as u64, Ordering::Relaxed);
         let receipt = self.db().writer().commit(batch)?;
         let expected: Vec<Outcome> = records.iter().map(|record| self.model.apply(record, receipt.commit())).collect();
         let count = |outcomes: &[Outcome], wanted: &str| outcomes.iter().filter(|one| label(one) == wanted).count();
@@ -772,6 +777,9 @@ fn label(outcome: &Outcome) -> &'static str {
     }
 }
 
+/// What was done to databases beside the model, in this process: records committed, and whatever else.
+static OPERATIONS: AtomicU64 = AtomicU64::new(0);
+
 /// Histories looked at together: most of a history's time is spent waiting for threads of the database.
 const LANES: u32 = 4;
 
@@ -806,6 +814,7 @@ pub(super) fn explore<S: Strategy>(
             }
         }
     });
+    eprintln!("{} operations held against the model so far, seed {seed}", OPERATIONS.load(Ordering::Relaxed));
 }
 
 #[test]
