@@ -89,7 +89,7 @@ pub(super) struct Group<'a> {
     identities: GroupIdentities,
     /// What it says about links.
     pub(super) stated: Stated,
-    /// Entities that something depends on differently from this group on.
+    /// Entities that something depends on differently from this group on, one for each statement that it stores.
     pub(super) relinked: Vec<u32>,
     /// Subjects placed by this group.
     placed: Placed,
@@ -227,7 +227,8 @@ impl Committer {
             group.batch.put(&engine.lookup.store, Family::Log, &key::log(active.number(), commit), &log_row);
         }
         let suspects = self.suspects(&group)?;
-        let links_changed = !group.stated.statements.is_empty() || !suspects.is_empty();
+        // Duplicates and links in quarantine are statements too, but change nothing.
+        let links_changed = !group.relinked.is_empty() || !suspects.is_empty();
         let Group { mut batch, staged, relinked, stated, .. } = group;
         self.put_fanout(&stated, &view.snapshot, &mut batch)?;
         for subject in suspects {

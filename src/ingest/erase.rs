@@ -594,8 +594,10 @@ fn delete_links(
             if let Some(side) = side {
                 let mirror = LinkKey { entity: link.other, side, other: number, ..link };
                 let retraction = LinkKey { statement: Statement::Retract, to: 0, ..link }.encode();
-                if !inside && link.statement == Statement::Add && store.get(Family::Links, &retraction)?.is_none() {
-                    *done.degrees.entry(Slot::of(&mirror)).or_default() -= 1;
+                if !inside {
+                    // Also where none that counted goes: a row needs as many statements as it counts.
+                    let counted = link.statement == Statement::Add && store.get(Family::Links, &retraction)?.is_none();
+                    *done.degrees.entry(Slot::of(&mirror)).or_default() -= i64::from(counted);
                 }
                 let mirror = mirror.encode();
                 batch.delete(store, Family::Links, &mirror);

@@ -88,6 +88,9 @@ impl Committer {
         let engine = self.engine.clone();
         let store = &engine.lookup.store;
         let commit = group.commit();
+        if added == Added::Promoted && !self.is_named(change)? {
+            return Ok(not_in_quarantine());
+        }
         let (from, relation, to) = change.triple();
         let mut word = |text| self.numbers.terms.word(text, store, &mut group.batch);
         let (relation, source) = match (word(relation), word(change.source())) {
@@ -113,7 +116,7 @@ impl Committer {
         if added == Added::Promoted {
             match self.release(&link, group)? {
                 Some(known) => value = known,
-                None => return Ok(Outcome::Rejected(Rejection::new("no such link is in quarantine"))),
+                None => return Ok(not_in_quarantine()),
             }
             group.stated.statements.insert(link.encode());
         } else if self.is_stated(&link, group)? {
@@ -154,6 +157,23 @@ impl Committer {
         Ok(Outcome::Inserted)
     }
 
+    /// Whether the relation and the ends of a link have numbers; gives none.
+    fn is_named(&mut self, change: &LinkChange) -> Result<bool> {
+        let lookup = &self.engine.lookup;
+        let (from, relation, to) = change.triple();
+        let number_of = |word: &str| lookup.terms.read().number_of(word);
+        if number_of(relation).is_none() {
+            return Ok(false);
+        }
+        for end in [from, to] {
+            let Some(kind) = number_of(&end.kind) else { return Ok(false) };
+            if self.numbers.names.known(kind, &end.id, &lookup.store)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether the statement was made before; from here on it was.
     fn is_stated(&mut self, link: &LinkKey, group: &mut Group<'_>) -> Result<bool> {
         let (key, stated) = (link.encode(), &mut group.stated);
@@ -186,7 +206,7 @@ impl Committer {
     }
 
     /// Whether the limits have no room for another link like this one.
-    fn is_beyond(&mut self, link: &LinkKey, group: &Group<'_>) -> Result<bool> {
+    fn is_beyond(&mut self, link: &LinkKey, group: &mut Group<'_>) -> Result<bool> {
         let limits = &self.engine.settings.limits;
         for (end, most) in [(*link, limits.links_from), (link.mirrored(), limits.links_to)] {
             let slot = Slot::of(&end);
@@ -194,6 +214,8 @@ impl Committer {
             let more = group.stated.degrees.get(&slot).copied().unwrap_or(0);
             let room = (more, i64::try_from(most).unwrap_or(i64::MAX));
             if self.fanout.degrees.is_full(slot, is_new, &group.view.snapshot, room)? {
+                // Where a store of an earlier build has no row yet, this commit writes it.
+                group.stated.degrees.entry(slot).or_default();
                 return Ok(true);
             }
         }
@@ -246,7 +268,10 @@ impl Committer {
             }
         }
         for link in held {
-            self.release(&link, group)?;
+            if self.release(&link, group)?.is_some() {
+                // Said again, it is stored: it is in quarantine no more.
+                group.stated.statements.remove(&link.encode());
+            }
         }
         group.stated.count(&first, -counted);
         Ok(())
@@ -268,6 +293,10 @@ impl Committer {
         }
         Ok(())
     }
+}
+
+fn not_in_quarantine() -> Outcome {
+    Outcome::Rejected(Rejection::new("no such link is in quarantine"))
 }
 
 /// The key of a link without where it ends.

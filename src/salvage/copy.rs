@@ -118,14 +118,15 @@ impl<'a> Copier<'a> {
 
     /// Copies the links in quarantine, of which there are `total`, if that can be read: into quarantine.
     pub(super) fn quarantine(&mut self, total: Option<u64>) -> Result<()> {
-        let before = self.report.erased;
+        let (before, lost) = (self.report.erased, self.report.links.lost);
         for (side, first) in [(Side::Outgoing, true), (Side::Incoming, false)] {
             self.quarantine_of(side, first)?;
         }
         let copied = std::mem::take(&mut self.inserted);
         self.report.links.copied += copied;
         if let Some(total) = total {
-            self.report.links.lost += total.saturating_sub(copied + self.report.erased - before);
+            // What was told on the way is among these, or was found under the other end.
+            self.report.links.lost = lost + total.saturating_sub(copied + self.report.erased - before);
         }
         Ok(())
     }

@@ -83,8 +83,11 @@ impl<K: Copy + Eq + Hash, V: Copy> Recent<K, V> {
     }
 
     fn forget_one(&mut self, key: &K) {
-        self.young.remove(key);
-        self.old.remove(key);
+        for known in [&mut self.young, &mut self.old] {
+            if !known.is_empty() {
+                known.remove(key);
+            }
+        }
     }
 
     fn forget(&mut self, gone: impl Fn(&K) -> bool) {
@@ -149,8 +152,8 @@ impl Degrees {
         Ok(i64::from(before) + more >= most)
     }
 
-    /// Takes the changes of a group into account and writes the rows that follow from them. `least`: no limit is
-    /// lower.
+    /// Takes the changes of a group into account, also those by 0, and writes the rows that follow from them.
+    /// `least`: no limit is lower.
     pub(crate) fn change(
         &mut self,
         changes: impl IntoIterator<Item = (Slot, i64)>,
@@ -162,10 +165,18 @@ impl Degrees {
         for (slot, change) in changes {
             let is_new = is_new(slot.entity);
             let bound = self.named(slot.entity, is_new, snapshot)?.statements;
-            if usize::from(bound) < least.min(KEPT as usize) || change == 0 {
+            if usize::from(bound) < least.min(KEPT as usize) {
+                // Not counted on, so what was counted while there were more must not stay.
+                if change != 0 {
+                    self.counts.forget_one(&slot);
+                }
                 continue;
             }
             let degree = self.counts.get(slot, || read(slot, is_new, snapshot))?;
+            // One of a store of an earlier build has no row yet.
+            if change == 0 && (degree.kept || degree.links < KEPT) {
+                continue;
+            }
             degree.links = changed(degree.links, change);
             degree.kept |= degree.links >= KEPT;
             if degree.kept {
@@ -177,8 +188,8 @@ impl Degrees {
         Ok(())
     }
 
-    /// As [`Degrees::change`], for statements that are deleted: where few are left, the row goes, since few are
-    /// always counted anew.
+    /// As [`Degrees::change`], for statements that are deleted, by 0 where none of them counted: where few links
+    /// are left, the row goes, since few are always counted anew.
     pub(crate) fn shrink(
         &mut self,
         changes: impl IntoIterator<Item = (Slot, i64)>,
@@ -243,7 +254,7 @@ fn read(slot: Slot, is_new: bool, snapshot: &StoreSnapshot) -> Result<Degree> {
     if is_new {
         return Ok(Degree { links: 0, kept: false });
     }
-    // Whatever has a row has as many statements at least.
+    // Whatever has a row has as many statements at least: whoever deletes statements sees to it.
     if let Some(links) = count(slot, snapshot, Some(KEPT))? {
         return Ok(Degree { links, kept: false });
     }
@@ -367,4 +378,82 @@ pub(crate) fn put_quarantined_count(count: u64, store: &Store, batch: &mut Batch
     let mut value = Vec::with_capacity(4);
     varint::put(&mut value, count);
     batch.put(store, Family::Meta, key::QUARANTINED, &value);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::Setup;
+
+    const HUB: u32 = 5;
+
+    fn store() -> (tempfile::TempDir, Arc<Store>) {
+        let place = tempfile::TempDir::new().unwrap();
+        let setup =
+            Setup { create: true, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0, unfinished: false };
+        let store = Store::open(&place.path().join("store"), setup).unwrap();
+        (place, Arc::new(store))
+    }
+
+    fn link(relation: u32, other: u32) -> LinkKey {
+        let (from, to) = (i64::MIN, i64::MAX);
+        LinkKey { entity: HUB, side: Side::Incoming, relation, other, statement: Statement::Add, from, to }
+    }
+
+    fn slot(relation: u32) -> Slot {
+        Slot { entity: HUB, side: Side::Incoming, relation }
+    }
+
+    fn see(store: &Arc<Store>) -> StoreSnapshot {
+        StoreSnapshot::new(store.clone())
+    }
+
+    /// As a commit does, with links of one relation.
+    fn add(degrees: &mut Degrees, store: &Arc<Store>, relation: u32, others: std::ops::Range<u32>) {
+        let (snapshot, mut batch) = (see(store), Batch::default());
+        let count = i64::from(others.end - others.start);
+        for other in others {
+            degrees.note(HUB, false, Statement::Add, &snapshot).unwrap();
+            batch.put(store, Family::Links, &link(relation, other).encode(), &[0, 0]);
+        }
+        let changes = [(slot(relation), count)];
+        degrees.change(changes, (|_| false, 1000), &snapshot, store, &mut batch).unwrap();
+        store.write(batch, false).unwrap();
+    }
+
+    #[test]
+    fn a_large_count_of_an_earlier_build_gets_its_row_when_it_is_asked_for() {
+        let (_place, store) = store();
+        add(&mut Degrees::new(), &store, 1, 100..170);
+        let row = key::degree(HUB, Side::Incoming, 1);
+        let mut batch = Batch::default();
+        batch.delete(&store, Family::Meta, &row);
+        store.write(batch, false).unwrap();
+        let mut degrees = Degrees::new();
+        assert!(degrees.is_full(slot(1), false, &see(&store), (0, 70)).unwrap());
+        let mut batch = Batch::default();
+        degrees.change([(slot(1), 0)], (|_| false, 70), &see(&store), &store, &mut batch).unwrap();
+        store.write(batch, false).unwrap();
+        let value = see(&store).get(Family::Meta, &row).unwrap().map(|value| decode_degree(&value).unwrap());
+        assert_eq!(value, Some(70));
+    }
+
+    #[test]
+    fn a_count_in_memory_does_not_outlast_the_statements_that_made_it_needed() {
+        let (_place, store) = store();
+        let mut degrees = Degrees::new();
+        add(&mut degrees, &store, 1, 100..170);
+        add(&mut degrees, &store, 2, 100..110);
+        let mut batch = Batch::default();
+        (100..170).for_each(|other| batch.delete(&store, Family::Links, &link(1, other).encode()));
+        degrees.shrink([(slot(1), -70)], &see(&store), &store, &mut batch).unwrap();
+        store.write(batch, false).unwrap();
+        // Dropped when two generations are full.
+        degrees.named.forget(|_| true);
+        add(&mut degrees, &store, 2, 110..120);
+        add(&mut degrees, &store, 2, 120..200);
+        assert!(degrees.is_full(slot(2), false, &see(&store), (0, 100)).unwrap());
+    }
 }

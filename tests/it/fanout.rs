@@ -11,6 +11,7 @@ use ofone::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::damage::{copy, files};
 use crate::support::{at, entity, event, link, options, scratch, setting};
 
 fn limited(from: usize, to: usize) -> Options {
@@ -30,6 +31,11 @@ fn say(db: &Db, changes: impl IntoIterator<Item = LinkChange>) -> Vec<Outcome> {
 
 fn fed(number: usize) -> Link {
     link(&format!("customer:C{number}"), "fed_by", "olt:X").source("inventory")
+}
+
+fn unfed(number: usize) -> LinkChange {
+    let Link { from, relation, to, valid_from, source, .. } = fed(number);
+    LinkChange::Retract { from, relation, to, valid_from, source }
 }
 
 fn ids(db: &Db, customer: &str) -> Vec<Text> {
@@ -181,6 +187,95 @@ fn counts_are_exact_after_kills_reopening_and_erasures() {
     well(&db);
 }
 
+/// What was retracted counts no more, but is a statement that an erasure deletes.
+#[test]
+fn a_count_is_exact_when_retracted_links_are_erased() {
+    let place = scratch();
+    let db = open(place.path(), 10, 200);
+    say(&db, (0..100).map(|number| fed(number).into()));
+    say(&db, (0..60).map(unfed));
+    for gone in 0..60 {
+        db.erase(format!("C{gone}")).expect("an erasure");
+    }
+    well(&db);
+    drop(db);
+    let db = open(place.path(), 10, 200);
+    say(&db, [fed(200).into()]);
+    well(&db);
+    say(&db, (300..400).map(|number| fed(number).into()));
+    well(&db);
+}
+
+#[test]
+fn a_large_count_that_shrinks_is_kept() {
+    let place = scratch();
+    let db = open(place.path(), 10, 70);
+    say(&db, (0..70).map(|number| fed(number).into()));
+    drop(db);
+    let db = open(place.path(), 10, 70);
+    say(&db, (0..10).map(unfed));
+    well(&db);
+    drop(db);
+    let db = open(place.path(), 10, 70);
+    let outcomes = say(&db, (100..115).map(|number| fed(number).into()));
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Inserted).count(), 10);
+    well(&db);
+}
+
+/// Promotions may share a group with other batches.
+#[test]
+fn what_is_said_again_after_a_retraction_is_stored_whatever_shares_its_group() {
+    let place = scratch();
+    let db = open(place.path(), 10, 1);
+    use Outcome::{Duplicate, Inserted, Quarantined};
+    assert_eq!(say(&db, [fed(0).into(), fed(1).into()]), [Inserted, Quarantined]);
+    assert_eq!(say(&db, [unfed(1), fed(1).into()]), [Inserted, Inserted], "held since an earlier commit");
+    assert_eq!(say(&db, [fed(2).into(), unfed(2), fed(2).into()]), [Quarantined, Inserted, Inserted]);
+    assert_eq!(say(&db, [fed(3).into()]), [Quarantined]);
+    assert_eq!(say(&db, [fed(3).into(), unfed(3), fed(3).into()]), [Duplicate, Inserted, Inserted]);
+    assert_eq!(quarantined(&db), []);
+    well(&db);
+    for number in 10..40 {
+        assert_eq!(say(&db, [fed(number).into()]), [Quarantined]);
+        let others: Batch = [unfed(number), fed(number).into()].into_iter().map(Record::from).collect();
+        let (promoted, said) = std::thread::scope(|scope| {
+            let promoting = scope.spawn(|| db.promote([fed(number)]).expect("a commit").inserted());
+            let pending = db.writer().submit(others).expect("it is taken");
+            let outcomes = pending.wait().expect("a commit").outcomes().to_vec();
+            (promoting.join().expect("no panic"), outcomes)
+        });
+        // Whichever came first, the link is stored once.
+        let again = if promoted == 1 { Duplicate } else { Inserted };
+        assert_eq!(said, [Inserted, again]);
+        well(&db);
+    }
+    assert_eq!(quarantined(&db), []);
+}
+
+#[test]
+fn a_promotion_of_what_nobody_said_names_nobody() {
+    let place = scratch();
+    let db = open(place.path(), 10, 1);
+    say(&db, [fed(0).into(), fed(1).into()]);
+    let stats = || db.snapshot().stats().expect("stats").entities;
+    let before = stats();
+    let unknown = [
+        link("customer:C8", "fed_by", "olt:Y"),
+        link("customer:C8", "fed_by", "olt:X"),
+        link("gadget:1", "fed_by", "olt:X"),
+        link("customer:C1", "never_said", "olt:X"),
+    ];
+    let receipt = db.promote(unknown).expect("a commit");
+    assert_eq!((receipt.rejected(), receipt.inserted()), (4, 0));
+    assert_eq!(stats(), before);
+    for name in ["customer:C8", "olt:Y", "gadget:1"] {
+        assert!(db.snapshot().entity(&entity(name)).expect("a lookup").is_none(), "{name}");
+    }
+    assert_eq!(quarantined(&db), [fed(1)]);
+    assert_eq!(db.promote([fed(1)]).expect("a commit").inserted(), 1);
+    well(&db);
+}
+
 #[test]
 fn erased_customers_leave_quarantine_and_its_files() {
     let place = scratch();
@@ -230,6 +325,30 @@ fn a_salvage_keeps_links_in_quarantine() {
     assert_eq!(quarantined(&db), listed);
     assert_eq!(say(&db, [fed(95).into()]), [Outcome::Quarantined]);
     well(&db);
+}
+
+#[test]
+fn a_salvage_counts_each_lost_link_in_quarantine_once() {
+    let place = scratch();
+    let old = place.path().join("old");
+    let db = open(&old, 10, 70);
+    say(&db, (0..90).map(|number| fed(number).into()));
+    db.flush().expect("a flush");
+    db.wait_until_quiet().expect("quiet");
+    drop(db);
+    let mut most = 0;
+    for (round, file) in files(&old, "sst").iter().enumerate() {
+        let (damaged, new) = (place.path().join(format!("damaged{round}")), place.path().join(format!("new{round}")));
+        copy(&old, &damaged);
+        std::fs::remove_file(damaged.join("db").join(file.file_name().expect("a name"))).expect("it is removed");
+        let report = salvage(&damaged, &new, &SalvageOptions::new().without_erasures(true)).expect("some of it");
+        // Without the counts nobody knows how many there were.
+        if !report.places.iter().any(|place| place.starts_with("meta")) {
+            assert_eq!(report.links.copied + report.links.lost, 90, "{report:?}");
+            most = most.max(report.links.lost);
+        }
+    }
+    assert_eq!(most, 90, "without a word for what they are, all are lost");
 }
 
 #[test]
