@@ -470,6 +470,7 @@ mod tests {
         fn pages_survive(
             few in proptest::collection::vec((any::<u16>(), any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 1..50),
             many in proptest::collection::vec((0u16..3000, any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 400..900),
+            far in proptest::collection::vec((any::<u16>(), any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 400..900),
             all in proptest::collection::vec((any::<u16>(), any::<u16>(), 0u16..11, 0u8..4, any::<u8>()), 9000..16_000),
             sparse in proptest::collection::vec(any::<u16>(), 0..90),
             lasting: bool,
@@ -478,7 +479,7 @@ mod tests {
             let classes: Vec<Class> = (0..11).map(|n| Class { shape: n * 3, severity: n as u8 }).collect();
             let attributes = [Attribute { scope: 9, texts: vec![2, 7, 8] }];
             let blocks =
-                [(0, few), (1, many), (9, all)].map(|(step, rows)| block(number + step, rows, lasting));
+                [(0, few), (1, many), (5, far), (9, all)].map(|(step, rows)| block(number + step, rows, lasting));
             let mut bytes = Vec::new();
             encode(&classes, &attributes, &blocks, &mut bytes);
             let page = Page::decode(&bytes).unwrap();
