@@ -110,9 +110,7 @@ impl Limits {
     /// assert_eq!((names.most, names.set_by), (256, Some("Options::limits")));
     /// ```
     pub fn list(&self) -> Vec<Limit> {
-        let Limits { name_bytes, id_bytes, text_bytes, subjects, context, attributes, .. } =
-            self.clone().within_formats();
-        let Limits { links_from, links_to, batch_records, batch_bytes, .. } = self.clone().within_formats();
+        let kept = self.clone().within_formats();
         const RECORD: &str = "record rejected";
         const BATCH: &str = "batch refused";
         const LINE: &str = "line refused";
@@ -127,16 +125,16 @@ impl Limits {
         let fixed = |name, most: u64, of, beyond| Limit { name, most, of, beyond, set_by: None };
         let asked = |name, most, of, beyond, by| Limit { set_by: Some(by), ..fixed(name, most, of, beyond) };
         vec![
-            set("name_bytes", name_bytes, "bytes of a kind, source, type, any name", RECORD),
-            set("id_bytes", id_bytes, "bytes of an entity id or event id", RECORD),
-            set("text_bytes", text_bytes, "bytes of a text attribute", RECORD),
-            set("subjects", subjects, "subjects of an event", RECORD),
-            set("context", context, "context entities of an event", RECORD),
-            set("attributes", attributes, "attributes of an event", RECORD),
-            set("links_from", links_from, "links of a relation from an entity", "link quarantined"),
-            set("links_to", links_to, "links of a relation to an entity", "link quarantined"),
-            set("batch_records", batch_records, "records of a batch", BATCH),
-            set("batch_bytes", batch_bytes, "bytes of a batch, packed", BATCH),
+            set("name_bytes", kept.name_bytes, "bytes of a kind, source, type, any name", RECORD),
+            set("id_bytes", kept.id_bytes, "bytes of an entity id or event id", RECORD),
+            set("text_bytes", kept.text_bytes, "bytes of a text attribute", RECORD),
+            set("subjects", kept.subjects, "subjects of an event", RECORD),
+            set("context", kept.context, "context entities of an event", RECORD),
+            set("attributes", kept.attributes, "attributes of an event", RECORD),
+            set("links_from", kept.links_from, "links of a relation from an entity", "link quarantined"),
+            set("links_to", kept.links_to, "links of a relation to an entity", "link quarantined"),
+            set("batch_records", kept.batch_records, "records of a batch", BATCH),
+            set("batch_bytes", kept.batch_bytes, "bytes of a batch, packed", BATCH),
             asked("line_bytes", LINE_BYTES as u64, "bytes of a line or row", LINE, "ImportOptions"),
             fixed("json_levels", JSON_LEVELS as u64, "levels of a line of JSON", LINE),
             asked(
