@@ -52,29 +52,52 @@ pub(crate) fn encode(part: &[Place], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends to `places` those of `entity` in a part.
-pub(crate) fn places_of(bytes: &[u8], entity: u32, places: &mut Vec<Place>) -> Result<()> {
-    let mut reader = Reader::new(bytes);
-    let mut at = 0u32;
-    while reader.remaining() > 0 {
-        at = at.wrapping_add(reader.varint_u32()?);
-        let count = reader.length()?;
-        let mut homes = reader;
-        reader.skip_varints(count)?;
-        let ranks = reader.bytes(count)?;
-        if at == entity {
-            places.reserve(count);
-            let mut home = 0u16;
-            for &rank in ranks {
-                home = home.wrapping_add(homes.varint_u32()? as u16);
-                places.push(Place { entity, home, rank });
+/// The homes of one entity in a part, and its rank under each.
+#[derive(Clone, Copy)]
+pub(crate) struct OfEntity<'a> {
+    /// Differences from home to home.
+    steps: &'a [u8],
+    ranks: &'a [u8],
+}
+
+impl<'a> OfEntity<'a> {
+    /// Those of `entity`; `None` if the part does not have it.
+    pub(crate) fn find(part: &'a [u8], entity: u32) -> Result<Option<OfEntity<'a>>> {
+        let mut reader = Reader::new(part);
+        let mut at = 0u32;
+        while reader.remaining() > 0 {
+            at = at.wrapping_add(reader.varint_u32()?);
+            let count = reader.length()?;
+            let from = part.len() - reader.remaining();
+            reader.skip_varints(count)?;
+            let steps = &part[from..part.len() - reader.remaining()];
+            let ranks = reader.bytes(count)?;
+            if at >= entity {
+                return Ok((at == entity).then_some(OfEntity { steps, ranks }));
             }
         }
-        if at >= entity {
-            break;
-        }
+        Ok(None)
     }
-    Ok(())
+
+    /// Calls `seen` with each home, ascending, and the rank there.
+    #[inline]
+    pub(crate) fn for_each(&self, mut seen: impl FnMut(u16, u8)) -> Result<()> {
+        let mut home = 0u16;
+        // Neighbours are seldom 128 homes apart, so that a step is a byte.
+        if self.steps.len() == self.ranks.len() {
+            for (&step, &rank) in self.steps.iter().zip(self.ranks) {
+                home = home.wrapping_add(u16::from(step));
+                seen(home, rank);
+            }
+            return Ok(());
+        }
+        let mut steps = Reader::new(self.steps);
+        for &rank in self.ranks {
+            home = home.wrapping_add(steps.varint_u32()? as u16);
+            seen(home, rank);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -101,8 +124,8 @@ mod tests {
             for entity in pairs.iter().map(|pair| pair.0).chain([50, u32::MAX]) {
                 let mut places = Vec::new();
                 let after = stored.partition_point(|part| part.0 <= entity);
-                if after > 0 {
-                    places_of(&stored[after - 1].1, entity, &mut places).unwrap();
+                if after > 0 && let Some(found) = OfEntity::find(&stored[after - 1].1, entity).unwrap() {
+                    found.for_each(|home, rank| places.push(Place { entity, home, rank })).unwrap();
                 }
                 let expected: Vec<Place> = pairs.range((entity, 0)..=(entity, u16::MAX)).map(place).collect();
                 prop_assert_eq!(places, expected);
@@ -111,7 +134,9 @@ mod tests {
 
         #[test]
         fn arbitrary_parts_never_panic(bytes: Vec<u8>, entity: u32) {
-            let _ = places_of(&bytes, entity, &mut Vec::new());
+            if let Ok(Some(found)) = OfEntity::find(&bytes, entity) {
+                let _ = found.for_each(|_, _| {});
+            }
         }
     }
 }

@@ -276,14 +276,20 @@ fn sum_gaps(gaps: &[u8], out: &mut [u16]) -> Option<usize> {
 
 /// [`Homes::find`] in differences: runs of them that end before the next wanted home are only added up.
 fn find_in_gaps(gaps: &[u8], count: usize, wanted: &[u64; HOME_WORDS], found: &mut Vec<(u32, u16)>) -> Result<()> {
-    const RUN: usize = 64;
+    const RUN: usize = 32;
+    /// The sum of a run, and how many of its differences go on.
+    fn tally(run: &[u8; RUN]) -> (u32, usize) {
+        let longer = run.iter().fold(0u8, |longer, &gap| longer + u8::from(gap == 255));
+        (run.iter().map(|&gap| u32::from(gap)).sum(), longer.into())
+    }
     let (mut at, mut home) = (0usize, 0u32);
     let mut next = next_home(wanted, 0);
     for run in gaps.chunks(RUN) {
-        let sum: u32 = run.iter().map(|&gap| u32::from(gap)).sum();
-        if home + sum < next {
+        if let Some((sum, longer)) = run.first_chunk().map(tally)
+            && home + sum < next
+        {
             home += sum;
-            at += run.iter().filter(|&&gap| gap != 255).count();
+            at += RUN - longer;
             continue;
         }
         for &gap in run {
@@ -312,6 +318,14 @@ fn next_home(wanted: &[u64; HOME_WORDS], home: u32) -> u32 {
     behind.filter(|(word, _)| **word != 0).map(|(word, base)| base + word.trailing_zeros()).next().unwrap_or(u32::MAX)
 }
 
+/// Words that are counted at once where nothing is wanted of them.
+const RUN_WORDS: usize = 8;
+
+/// How many bits are set.
+fn ones(run: &[u8]) -> u32 {
+    run.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")).count_ones()).sum()
+}
+
 /// [`Homes::find`] in bits: the rank of a home among the bits is that of its first event among
 /// the beginnings.
 fn find_in_set(
@@ -321,39 +335,85 @@ fn find_in_set(
     wanted: &[u64; HOME_WORDS],
     found: &mut Vec<(u32, u16)>,
 ) -> Result<()> {
-    let begin = |word: usize| {
-        let mut eight = [0; 8];
-        let bytes = begins.get(word * 8..).unwrap_or_default();
-        let bytes = &bytes[..bytes.len().min(8)];
-        eight[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(eight)
-    };
-    // Homes before the word at hand. The word of beginnings at hand, what is left of it, and how many
-    // beginnings are before that.
-    let (mut rank, mut word, mut left, mut before) = (0u32, 0usize, begin(0), 0u32);
-    for (base, (bits, &wanted)) in (0u32..).step_by(64).zip(bits.chunks_exact(8).zip(wanted)) {
-        let bits = u64::from_le_bytes(bits.try_into().expect("eight bytes"));
-        let mut both = bits & wanted;
-        while both != 0 {
-            let bit = both.trailing_zeros();
-            both &= both - 1;
-            let own = rank + (bits & ((1 << bit) - 1)).count_ones();
-            while word * 64 < count && before + left.count_ones() <= own {
-                before += left.count_ones();
-                word += 1;
-                left = begin(word);
-            }
-            (before..own).for_each(|_| left &= left.wrapping_sub(1));
-            before = own;
-            if left == 0 {
-                return Err(Error::corrupt("block with other homes than bits"));
-            }
-            let first = word * 64 + left.trailing_zeros() as usize;
-            let follows = |at: usize| at < count && begins[at / 8] >> (at % 8) & 1 == 0;
-            found.push((first as u32, (base + bit) as u16));
-            found.extend((first + 1..).take_while(|&at| follows(at)).map(|at| (at as u32, (base + bit) as u16)));
+    let mut begins = Beginnings { bytes: begins, word: 0, left: beginnings_at(begins, 0), before: 0 };
+    // Homes before the run of words at hand.
+    let mut rank = 0u32;
+    let runs = bits.chunks_exact(8 * RUN_WORDS).zip(wanted.chunks_exact(RUN_WORDS));
+    for (base, (run, wanted)) in (0u32..).step_by(64 * RUN_WORDS).zip(runs) {
+        let words = || run.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+        if words().zip(wanted).fold(0, |any, (bits, wanted)| any | bits & wanted) == 0 {
+            rank += ones(run);
+            continue;
         }
-        rank += bits.count_ones();
+        for (base, (bits, wanted)) in (base..).step_by(64).zip(words().zip(wanted)) {
+            let mut both = bits & wanted;
+            while both != 0 {
+                let bit = both.trailing_zeros();
+                both &= both - 1;
+                let first = begins.find(rank + (bits & ((1 << bit) - 1)).count_ones());
+                let Some(first) = first.filter(|&first| first < count) else {
+                    return Err(Error::corrupt("block with other homes than bits"));
+                };
+                let home = (base + bit) as u16;
+                let follows = |at: usize| at < count && begins.bytes[at / 8] >> (at % 8) & 1 == 0;
+                found.push((first as u32, home));
+                found.extend((first + 1..).take_while(|&at| follows(at)).map(|at| (at as u32, home)));
+            }
+            rank += bits.count_ones();
+        }
     }
     Ok(())
+}
+
+/// The bits of events that begin a home, walked over from rank to higher rank.
+struct Beginnings<'a> {
+    bytes: &'a [u8],
+    /// The word at hand, what is left of it, and how many beginnings are before that.
+    word: usize,
+    left: u64,
+    before: u32,
+}
+
+/// A word of beginnings; those behind the end are empty.
+fn beginnings_at(bytes: &[u8], word: usize) -> u64 {
+    let bytes = bytes.get(word * 8..).unwrap_or_default();
+    match bytes.first_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    }
+}
+
+impl Beginnings<'_> {
+    /// Where the beginning of this rank stands, none of those asked for before being higher.
+    fn find(&mut self, rank: u32) -> Option<usize> {
+        let mut ones_left = self.left.count_ones();
+        if self.before + ones_left <= rank {
+            self.before += ones_left;
+            self.word += 1;
+            while let Some(run) = self.bytes.get(self.word * 8..(self.word + RUN_WORDS) * 8) {
+                let ones = ones(run);
+                if self.before + ones > rank {
+                    break;
+                }
+                self.before += ones;
+                self.word += RUN_WORDS;
+            }
+            loop {
+                if self.word * 8 >= self.bytes.len() {
+                    self.left = 0;
+                    return None;
+                }
+                self.left = beginnings_at(self.bytes, self.word);
+                ones_left = self.left.count_ones();
+                if self.before + ones_left > rank {
+                    break;
+                }
+                self.before += ones_left;
+                self.word += 1;
+            }
+        }
+        (self.before..rank).for_each(|_| self.left &= self.left.wrapping_sub(1));
+        self.before = rank;
+        Some(self.word * 64 + self.left.trailing_zeros() as usize)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::book::{self, Place};
+use crate::codec::book::OfEntity;
 use crate::codec::calendar::Calendar;
 use crate::codec::key;
 use crate::codec::page::Page;
@@ -83,8 +83,9 @@ impl<'a> Index<'a> {
         error.at(format!("index page of kind {kind}, slab {slab}, segment {}", self.segment))
     }
 
-    /// Appends the places of a slab where an event names `entity`, those under `entity` itself left out.
-    pub(crate) fn places_naming(&self, slab: u16, entity: u32, places: &mut Vec<Place>) -> Result<()> {
+    /// Calls `seen` with each home of a slab that has an event which names `entity`, ascending, and the rank of
+    /// `entity` there; the home that is `entity` itself is left out.
+    pub(crate) fn homes_naming(&self, slab: u16, entity: u32, seen: impl FnMut(u16, u8)) -> Result<()> {
         let mut cursor = self.store.cursor(Family::Index, false);
         let Some((key, bytes)) = cursor.seek_back(&key::index(self.segment, slab, key::BOOK, entity))? else {
             return Ok(());
@@ -93,7 +94,8 @@ impl<'a> Index<'a> {
         if (segment, of_slab, table) != (self.segment, slab, key::BOOK) {
             return Ok(());
         }
-        book::places_of(bytes, entity, places)
+        OfEntity::find(bytes, entity)
+            .and_then(|found| found.map_or(Ok(()), |found| found.for_each(seen)))
             .map_err(|error| error.at(format!("entity book of slab {slab}, segment {}", self.segment)))
     }
 }

@@ -343,12 +343,9 @@ fn naming(engine: &Engine, segment: &Segment, numbers: &HashSet<u32>) -> Result<
     let (store, terms) = (&engine.lookup.store, &engine.lookup.terms);
     let index = Index::open(store, &engine.lookup.pages, &segment.meta)?;
     let mut homes: BTreeSet<u32> = numbers.iter().copied().filter(|&home| segment.homes.contains(home)).collect();
-    let mut places = Vec::new();
     for slab in segment.slabs() {
         for &number in numbers {
-            places.clear();
-            index.places_naming(slab, number, &mut places)?;
-            homes.extend(places.iter().map(|place| u32::from(slab) << 16 | u32::from(place.home)));
+            index.homes_naming(slab, number, |home, _| _ = homes.insert(u32::from(slab) << 16 | u32::from(home)))?;
         }
     }
     let mut found = Naming::new();

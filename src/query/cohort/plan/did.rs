@@ -14,7 +14,7 @@ use crate::query::cohort::needs::Looks;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::bounds::Bounds;
 use crate::query::cohort::plan::glance::{Glance, Glances, Known, blocks};
-use crate::query::cohort::plan::named::{Named, NamedBySlab};
+use crate::query::cohort::plan::named::Named;
 use crate::query::cohort::plan::sieve::Sieve;
 use crate::query::cohort::plan::slab::Slab;
 use crate::query::cohort::reader::Actuals;
@@ -58,8 +58,10 @@ struct Found {
     events: u64,
 }
 
-/// Events of a page looked at in the time in which one customer is read, about.
-const EVENTS_A_READ: u64 = 32_000;
+/// Homes that are read whatever else there is to look at.
+const FEW: u64 = 2;
+/// Events of pages passed over in the time in which the row of one home is read, about.
+const EVENTS_A_READ: u64 = 128_000;
 
 impl Planner<'_> {
     /// The customers with enough events.
@@ -81,11 +83,10 @@ impl Planner<'_> {
         if named.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Own::default());
         }
-        let named = named.map(|named| self.named_by_slab(&named)).transpose()?;
         let in_memory = self.in_memory(asked)?;
-        let few = self.sealed_count(asked.judge) / EVENTS_A_READ;
-        if let Some(homes) = named.as_ref().and_then(|named| self.few_homes(named, few)) {
-            let mut others = homes;
+        let few = FEW + self.sealed_count(asked.judge) / EVENTS_A_READ;
+        let few_homes = named.as_ref().map(|named| self.few_homes(named, few)).transpose()?;
+        if let Some(mut others) = few_homes.flatten() {
             others.extend(in_memory.keys().copied());
             self.explain.plan(format!("  {} homes name the entities: read each", others.len()));
             let bounds = self.read_rows(asked, &others, &in_memory)?;
@@ -93,7 +94,7 @@ impl Planner<'_> {
             return Ok(Own { bounds, others });
         }
         let mut all = Found::default();
-        for part in self.count_slabs(asked, &in_memory, named.as_ref())? {
+        for part in self.count_slabs(asked, &in_memory, named.as_deref())? {
             all.bounds.or(&part.bounds);
             all.others |= part.others;
             all.pages += part.pages;
@@ -147,8 +148,8 @@ impl Planner<'_> {
         Ok(all)
     }
 
-    /// Counts in each slab, on all threads.
-    fn count_slabs(&self, asked: Asked<'_>, in_memory: &InMemory, named: Option<&NamedBySlab>) -> Result<Vec<Found>> {
+    /// Counts in each slab, on all threads, the events that name one of `named`.
+    fn count_slabs(&self, asked: Asked<'_>, in_memory: &InMemory, named: Option<&[u32]>) -> Result<Vec<Found>> {
         let kinds = self.kinds_of(asked.judge);
         let mut slabs: Vec<u16> = self.slabs.clone();
         slabs.extend(in_memory.keys().map(|&home| slab_of(home)));
@@ -162,15 +163,16 @@ impl Planner<'_> {
             slabs.len(),
             || {
                 let (counting, meeting) = (Slab::new(asked.at_least as u16), Slab::new(1));
-                (counting, meeting, Glances::new(asked.judge), Sieve::default(), Found::default())
+                let eyes = (Glances::new(asked.judge), Sieve::default(), named.map(Named::new));
+                (counting, meeting, eyes, Found::default())
             },
-            |(counting, meeting, glances, sieve, found), task| {
+            |(counting, meeting, eyes, found), task| {
                 let slab = slabs[task];
                 // Of a component one event is enough to look at it.
                 let of_customers = u32::from(slab) << 16 < FIRST_OTHER;
                 let counts = if of_customers { counting } else { meeting };
                 counts.clear();
-                self.count_slab(asked, slab, (&kinds, named), of_customers, (counts, glances, sieve), found)?;
+                self.count_slab(asked, slab, &kinds, of_customers, (counts, eyes), found)?;
                 for &(home, Counts { least, most }) in by_slab.get(&slab).into_iter().flatten() {
                     (0..least).for_each(|_| counts.add(home as u16, Known::Yes));
                     (least..most).for_each(|_| counts.add(home as u16, Known::Maybe));
@@ -184,7 +186,7 @@ impl Planner<'_> {
                 }
                 Ok(())
             },
-            |(_, _, _, _, found)| found,
+            |(_, _, _, found)| found,
         )
     }
 
@@ -192,23 +194,23 @@ impl Planner<'_> {
         &self,
         asked: Asked<'_>,
         slab: u16,
-        (kinds, named): (&[u32], Option<&NamedBySlab>),
+        kinds: &[u32],
         of_customers: bool,
-        (counts, glances, sieve): (&mut Slab, &mut Glances<'_>, &mut Sieve),
+        (counts, (glances, sieve, named)): (&mut Slab, &mut (Glances<'_>, Sieve, Option<Named>)),
         found: &mut Found,
     ) -> Result<()> {
         for segment in self.segments_with(slab, &asked.window) {
             let index = self.index(segment)?;
-            let named = match named.map(|by_slab| by_slab.get(&(segment.meta.number, slab))) {
-                Some(None) => continue,
-                Some(named) => named,
-                None => None,
-            };
+            if let Some(named) = named
+                && !named.turn_to(&index, slab)?
+            {
+                continue;
+            }
             index.pages(slab, kinds, &mut |page| {
                 found.pages += 1;
                 found.bytes += page.bytes() as u64;
                 let eyes = (&mut *counts, &mut *glances, &mut *sieve);
-                found.events += self.count_page(asked, page, (&index, named), of_customers, eyes)?;
+                found.events += self.count_page(asked, page, (&index, named.as_ref()), of_customers, eyes)?;
                 Ok(())
             })?;
         }

@@ -22,6 +22,7 @@ mod survey;
 mod trust;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -46,7 +47,7 @@ use crate::segment::{NOWHERE, Segment};
 use crate::topology::Dependents;
 use bounds::Bounds;
 use did::Asked;
-use named::{Named, NamedBySlab};
+use named::Named;
 pub(crate) use scores::Scored;
 
 /// Those who are certainly in the set of `question`, and those who must be read to know.
@@ -242,47 +243,40 @@ impl Planner<'_> {
         Index::open(&self.snapshot.lookup.store, &self.snapshot.lookup.pages, &segment.meta)
     }
 
-    /// Where in segments an event names one of `entities`.
-    fn named_by_slab(&self, entities: &[u32]) -> Result<NamedBySlab> {
-        let places: Vec<(&Segment, u16)> = self
-            .snapshot
-            .view
-            .segments
-            .iter()
-            .flat_map(|segment| segment.slabs().map(move |slab| (&**segment, slab)))
-            .collect();
-        let parts = self.effort.share(
-            places.len(),
-            Vec::new,
-            |found, task| {
-                let (segment, slab) = places[task];
-                if let Some(named) = Named::find(&self.index(segment)?, slab, entities)? {
-                    found.push(((segment.meta.number, slab), named));
-                }
-                Ok(())
-            },
-            |part| part,
-        )?;
-        Ok(parts.into_iter().flatten().collect())
-    }
-
-    /// The homes of events that name somebody, unless they are more than `most`.
-    fn few_homes(&self, named: &NamedBySlab, most: u64) -> Option<RoaringBitmap> {
+    /// The homes of sealed events that name one of `entities`, unless they are more than `most`.
+    fn few_homes(&self, entities: &[u32], most: u64) -> Result<Option<RoaringBitmap>> {
+        /// Looked up before it is worth while to start threads.
+        const FIRST: usize = 16;
+        let segments = &self.snapshot.view.segments;
+        let slabs = segments.iter().flat_map(|segment| segment.slabs().map(move |slab| (&**segment, slab)));
+        let slabs: Vec<(&Segment, u16)> = slabs.collect();
         // A home may be in every segment.
-        let places: u64 = named.values().map(|named| named.len() as u64).sum();
-        if places / self.snapshot.view.segments.len().max(1) as u64 > most {
-            return None;
-        }
-        let mut homes = RoaringBitmap::new();
-        for segment in self.snapshot.view.segments.iter() {
-            for slab in segment.slabs() {
-                if let Some(named) = named.get(&(segment.meta.number, slab)) {
-                    homes |= slab::set(u32::from(slab) << 16, named.bits()) & &segment.homes;
+        let too_many = most.saturating_add(1).saturating_mul(segments.len() as u64);
+        let places = AtomicU64::new(0);
+        let look = |(named, homes): &mut (Named, RoaringBitmap), (segment, slab): (&Segment, u16)| {
+            if places.load(Ordering::Relaxed) < too_many && named.turn_to(&self.index(segment)?, slab)? {
+                let before = places.fetch_add(named.len() as u64, Ordering::Relaxed);
+                if before + (named.len() as u64) < too_many {
+                    *homes |= slab::set(u32::from(slab) << 16, named.bits()) & &segment.homes;
                 }
             }
+            Ok(())
+        };
+        let begin = || (Named::new(entities), RoaringBitmap::new());
+        let (first, rest) = slabs.split_at(slabs.len().min(FIRST));
+        let mut state = begin();
+        first.iter().try_for_each(|&slab| look(&mut state, slab))?;
+        let mut homes = state.1;
+        if places.load(Ordering::Relaxed) < too_many {
+            let parts =
+                self.effort.share(rest.len(), begin, |state, task| look(state, rest[task]), |(_, homes)| homes)?;
+            parts.into_iter().for_each(|part| homes |= part);
+        }
+        if places.into_inner() >= too_many {
+            return Ok(None);
         }
         homes.remove(NOWHERE);
-        (homes.len() <= most).then_some(homes)
+        Ok((homes.len() <= most).then_some(homes))
     }
 
     /// Calls `seen` with home and event of each entry in memory that is what is asked for.
