@@ -208,6 +208,12 @@ fn entities_are_found_also_where_a_home_names_more_than_a_page_tells() {
             let stayed = Event::new(time, "ran", "moved").id("B").subject(Entity::customer("B"));
             records.push(stayed.context(cell(number)).into());
         }
+        // Of few homes that name a cell, rows would be read.
+        for other in ["C", "D"] {
+            let time = Timestamp::from_nanos(START + number as i64);
+            let near = Event::new(time, "ran", "near").id(number.to_string()).subject(Entity::customer(other));
+            records.push(near.context(cell(number)).into());
+        }
     }
     commit(&db, records);
     db.flush().expect("a flush");
@@ -217,6 +223,31 @@ fn entities_are_found_also_where_a_home_names_more_than_a_page_tells() {
         assert_eq!(who(&db, &format!("did(kind = moved and with = cell:{number}, n >= 3)")).len(), 1);
         assert_eq!(who(&db, &format!("did(kind = moved and with = cell:{number}, n >= 4)")).len(), 0);
     }
+}
+
+/// What is known of the homes of one segment is not taken for what another one tells.
+#[test]
+fn a_segment_where_a_home_names_another_entity_does_not_name_the_one_of_before() {
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 16)).expect("a store");
+    let event = |kind: &str, customer: usize, cell: &str, time: i64| {
+        let event = Event::new(Timestamp::from_nanos(START + time), "ran", kind.to_owned());
+        Record::from(
+            event.subject(Entity::customer(customer.to_string())).context(Entity::new("cell", cell.to_owned())),
+        )
+    };
+    commit(&db, (0..9).map(|customer| event("met", customer, "X", 0)).collect());
+    db.flush().expect("a flush");
+    // Each home names one cell: in both segments it is the first that the home tells of.
+    let mut later: Vec<Record> = (0..9).map(|customer| event("left", customer, "Y", DAY)).collect();
+    later.extend((9..12).map(|customer| event("left", customer, "X", DAY)));
+    commit(&db, later);
+    db.flush().expect("a flush");
+    assert_eq!(db.snapshot().stats().expect("figures").segments, 2);
+    assert_eq!(who(&db, "did(kind = left and with = cell:X)"), ["9", "10", "11"]);
+    assert_eq!(who(&db, "did(kind = left and with = cell:Y)").len(), 9);
+    assert_eq!(who(&db, "did(kind = met and with = cell:X)").len(), 9);
+    assert_eq!(who(&db, "did(kind = met and with = cell:Y)").len(), 0);
 }
 
 /// Random windows hardly ever end at the nanosecond at which the last event of a block of time does.

@@ -7,7 +7,6 @@ use crate::codec::homes::{HOME_WORDS, PAGE_HOMES};
 use crate::codec::page::{ENTITY_FIRST, ENTITY_HOME, ENTITY_NONE, ENTITY_OTHER};
 use crate::error::Result;
 use crate::index::{Index, slab_of};
-use crate::query::cohort::plan::slab::set;
 
 /// Homes of one slab of one segment with events that name some of the entities looked up, and by which code
 /// pages tell those there. Reused from slab to slab.
@@ -24,7 +23,7 @@ pub(crate) struct Named {
 
 /// Which entities homes name.
 enum Told {
-    /// The only one, by its code; 0 where it is not named.
+    /// The only one, by its code: of homes whose bit is set; others keep what an earlier slab left.
     One(Box<[u8; PAGE_HOMES]>),
     /// By home.
     Several(Vec<Place>),
@@ -117,11 +116,8 @@ impl Named {
     }
 
     fn clear(&mut self) {
-        let dense = self.is_dense();
-        match &mut self.told {
-            Told::One(codes) if dense => codes.fill(0),
-            Told::One(codes) => set(0, &self.bits).iter().for_each(|home| codes[home as usize] = ENTITY_NONE),
-            Told::Several(places) => places.clear(),
+        if let Told::Several(places) = &mut self.told {
+            places.clear();
         }
         self.bits.fill(0);
         self.count = 0;
