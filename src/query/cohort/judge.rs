@@ -11,6 +11,8 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use smallvec::SmallVec;
+
 use crate::codec::raw::{self, Layout, RawEvent, RawValue};
 use crate::dictionary::{ShapeEntry, TermTables};
 use crate::error::Result;
@@ -118,13 +120,20 @@ impl Judge {
         name_entities(predicate, snapshot, &mut entities)?;
         let tables = snapshot.lookup.terms.read();
         let mut binding = Binding { tables: &tables, entities, terms: HashMap::default() };
-        let by_shape = tables.shapes().iter().map(|entry| match binding.fold(predicate, entry) {
-            Folded::Known(false) => Judgement::False,
-            Folded::Known(true) => Judgement::True,
-            Folded::Open(test) => match test.severities() {
-                0 => Judgement::False,
-                severities => Judgement::Depends(Box::new((test, severities))),
-            },
+        let kinds = kinds_of(predicate, &tables);
+        let by_shape = tables.shapes().iter().map(|entry| {
+            // Most shapes are of other kinds: a number tells that without a look at texts.
+            if kinds.as_ref().is_some_and(|kinds| !kinds.contains(&entry.shape.kind)) {
+                return Judgement::False;
+            }
+            match binding.fold(predicate, entry) {
+                Folded::Known(false) => Judgement::False,
+                Folded::Known(true) => Judgement::True,
+                Folded::Open(test) => match test.severities() {
+                    0 => Judgement::False,
+                    severities => Judgement::Depends(Box::new((test, severities))),
+                },
+            }
         });
         Ok(Judge { by_shape: by_shape.collect() })
     }
@@ -345,6 +354,17 @@ impl Binding<'_> {
             Fitting { test: Arc::new(test.clone()), terms }
         };
         self.terms.entry((std::ptr::from_ref(test), scope)).or_insert_with(make).clone()
+    }
+}
+
+/// The kinds (word numbers) of all events that may satisfy `predicate`, where it names them.
+fn kinds_of(predicate: &Predicate, tables: &TermTables) -> Option<SmallVec<[u32; 4]>> {
+    let numbers = |texts: &[Text]| texts.iter().filter_map(|text| tables.number_of(text)).collect();
+    match predicate {
+        Predicate::Kind(TextTest::Is(kind)) => Some(numbers(std::slice::from_ref(kind))),
+        Predicate::Kind(TextTest::OneOf(kinds)) => Some(numbers(kinds)),
+        Predicate::And(parts) => parts.iter().find_map(|part| kinds_of(part, tables)),
+        _ => None,
     }
 }
 
