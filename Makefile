@@ -11,7 +11,7 @@ CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=tr
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed soak-erase fixture real-data lint build-benches bench fuzz fuzz-short setup help
+.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed soak-erase soak-fuzz fixture real-data lint build-benches bench fuzz fuzz-short setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
@@ -26,8 +26,9 @@ help:
 	@echo 'make real-data DIR=..  only the questions asked of real logs'
 	@echo 'make lint           format, clippy and docs, warnings are errors'
 	@echo 'make bench          measure; make build-benches only compiles what measures'
-	@echo 'make fuzz TARGET=import SECONDS=60  needs cargo-fuzz and a nightly compiler'
-	@echo 'make fuzz-short     each target for SECONDS=20, if there is cargo-fuzz'
+	@echo 'make fuzz TARGET=import SECONDS=60  any bytes, of those that lead to new code more'
+	@echo 'make fuzz-short     each target for SECONDS=20'
+	@echo 'make soak-fuzz      each target for twenty minutes; figures are kept'
 	@echo 'make setup          install what building needs (Debian, Ubuntu)'
 
 define DEMO
@@ -141,20 +142,56 @@ build-benches: setup
 bench: setup
 	cargo bench
 
-# Compiles RocksDB again, for its own directory. Finds stay in fuzz/artifacts; `make test` replays fuzz/corpus.
+# Fuzzing, on the compiler that is there: libFuzzer wants counters from it, no sanitizer, as ofone has no unsafe code
+# outside its tests. RocksDB is the one of ofone's own build. What is found lies in fuzz/artifacts; inputs that led to
+# new code stay in $(FUZZED), beside the seeds of fuzz/corpus, which `make test` replays.
 TARGET ?= operations
 SECONDS ?= 60
-fuzz: setup
-	cd fuzz && CARGO_TARGET_DIR=target cargo +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS)
+TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+CARGO_FUZZ := $(CARGO_TARGET_DIR)/tools/bin/cargo-fuzz
+FUZZED := $(CARGO_TARGET_DIR)/fuzzed
+FUZZ_LIMITS := -rss_limit_mb=256 -malloc_limit_mb=128 -timeout=10 -print_final_stats=1
+define FUZZ
+set -eu
+one=$$1 seconds=$$2
+mkdir -p "$(FUZZED)/$$one" fuzz/target
+log="$(FUZZED)/$$one.log"
+cd fuzz
+if ! CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)/fuzz" ROCKSDB_STATIC=1 \
+	ROCKSDB_LIB_DIR="$$(dirname "$$(ls -t "$(CARGO_TARGET_DIR)"/release/build/librocksdb-sys-*/out/librocksdb.a | head -n 1)")" \
+	"$(CARGO_FUZZ)" run --sanitizer none "$$one" "$(FUZZED)/$$one" "corpus/$$one" -- $(FUZZ_LIMITS) \
+	-max_total_time="$$seconds" >"$$log" 2>&1; then
+	tail -n 60 "$$log"
+	exit 1
+fi
+sed -n 's/^stat::number_of_executed_units: *//p; s/^stat::peak_rss_mb: */ /p' "$$log" | tr -d '\n' |
+	sed "s/^\(.*\) \(.*\)$$/$$one: \1 executions in $$seconds s, at most \2 MiB\n/"
+endef
+export FUZZ
 
-# Every target for some seconds, with at most 512 MiB at once.
+$(CARGO_FUZZ):
+	cargo install --quiet --locked --version 0.13.2 --root '$(CARGO_TARGET_DIR)/tools' cargo-fuzz
+
+fuzz: setup $(CARGO_FUZZ)
+	cargo build --release --lib
+	@sh -c "$$FUZZ" fuzz $(TARGET) $(SECONDS)
+
+# Every target for some seconds, two at once.
 fuzz-short: SECONDS = 20
-fuzz-short: setup
-	@if ! cargo +nightly fuzz --version >/dev/null 2>&1; then \
-		echo 'skipped: fuzzing, there is no cargo-fuzz with a nightly compiler'; \
-	else cd fuzz && for target in fuzz_targets/*.rs; do \
-		CARGO_TARGET_DIR=target cargo +nightly fuzz run "$$(basename "$$target" .rs)" -- \
-			-max_total_time=$(SECONDS) -malloc_limit_mb=512 || exit 1; done; fi
+fuzz-short: setup $(CARGO_FUZZ)
+	cargo build --release --lib
+	@sh -c "$$FUZZ" fuzz native 1
+	@printf '%s\n' $(TARGETS) | xargs -P 2 -I TARGET sh -c "$$FUZZ" fuzz TARGET $(SECONDS)
+
+# Those that the figures do not name yet.
+soak-fuzz: SECONDS = 1200
+soak-fuzz: setup $(CARGO_FUZZ)
+	cargo build --release --lib
+	@touch "$(FIGURES)"
+	@sh -c "$$FUZZ" fuzz native 1
+	@for target in $(TARGETS); do grep -q "^soak-fuzz .* $$target:" "$(FIGURES)" || echo "$$target"; done | \
+		xargs -P 2 -I TARGET sh -c "$$FUZZ" fuzz TARGET $(SECONDS) | \
+		sed "s/^/soak-fuzz $$(git rev-parse --short HEAD) /" | tee -a "$(FIGURES)"
 
 define SETUP
 set -eu
