@@ -23,7 +23,7 @@ use crate::ingest::erased::Erased;
 use crate::ingest::health::Health;
 use crate::ingest::metrics::{CacheMetrics, Counters, Metrics};
 use crate::ingest::prepare::Prepared;
-use crate::ingest::recovery::{Recovery, drop_unlisted, open_header, replay};
+use crate::ingest::recovery::{Recovery, check_ends, drop_unlisted, open_header, replay};
 use crate::model::{Limits, Text};
 use crate::segment::{
     Active, Graveyard, Leftover, Lookup, Seal, Segment, View, Views, load_counts, load_manifest, put_manifest,
@@ -157,6 +157,7 @@ impl Engine {
             .iter()
             .map(|meta| Segment::open(&store, meta.clone(), graveyard.clone()).map(Arc::new))
             .collect::<Result<Vec<_>>>()?;
+        check_ends(&store, &segments)?;
         let seals = manifest.seals.iter().map(|meta| Arc::new(Seal::new(meta.clone(), graveyard.clone()))).collect();
         let replayed = replay(&store, &terms.terms(), manifest.trimmed)?;
         fail::point("open.after_replay")?;

@@ -27,6 +27,7 @@ pub(crate) fn look(path: &Path, settings: &Settings) -> Result<(Arc<Lookup>, Arc
     let (graveyard, _) = unbounded();
     let open = |meta| Segment::open(&store, meta, graveyard.clone()).map(Arc::new);
     let segments = manifest.segments.iter().cloned().map(open).collect::<Result<Vec<_>>>()?;
+    recovery::check_ends(&store, &segments)?;
     let replayed = recovery::replay(&store, &terms, manifest.trimmed)?;
     let seals = manifest.seals.iter().map(|meta| Arc::new(Seal::new(meta.clone(), graveyard.clone())));
     let view = View {

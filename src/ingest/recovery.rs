@@ -16,7 +16,7 @@ use crate::fail;
 use crate::ingest::background;
 use crate::ingest::engine::Settings;
 use crate::ingest::gate;
-use crate::segment::{Active, Appended, Counted, identity, load_header, put_header, put_manifest};
+use crate::segment::{Active, Appended, Counted, Segment, identity, load_header, put_header, put_manifest};
 use crate::store::{Batch, Family, Store};
 
 /// Version of the layout of bytes on disk; see docs/format.md.
@@ -147,6 +147,26 @@ pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<Dr
         store.write(batch, true)?;
     }
     Ok(dropped)
+}
+
+/// Refuses a segment whose end is gone. Its files were taken in one after the other, so what RocksDB forgets with
+/// the end of its manifest is the last of them; it forgets without an error.
+pub(super) fn check_ends(store: &Store, segments: &[Arc<Segment>]) -> Result<()> {
+    for segment in segments {
+        let number = segment.meta.number;
+        let Some(home) = segment.homes.max() else { continue };
+        let slab = &home.to_be_bytes()[..2];
+        for (family, end) in
+            [(Family::Rows, &key::row(number, home)[..]), (Family::Index, &[&number.to_be_bytes(), slab].concat())]
+        {
+            let mut cursor = store.cursor(family, false);
+            let last = cursor.seek_back(&key::chunk(number, u32::MAX, u32::MAX))?;
+            if last.is_none_or(|(key, _)| !key.starts_with(end)) {
+                return Err(Error::corrupt(format!("the end of segment {number} is gone")).at(family.name()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The segment or seal numbers that some key of the family begins with: one seek each.
@@ -330,6 +350,33 @@ mod tests {
             let error = open(place.path()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{family:?}: {error:?}");
             assert_eq!(error.message(), format!("segment {listed} is listed and not there"));
+        }
+    }
+
+    #[test]
+    fn a_segment_whose_end_is_gone_is_refused_and_not_looked_at() {
+        for family in [Family::Rows, Family::Index] {
+            let place = tempfile::TempDir::new().unwrap();
+            let db = open(place.path()).unwrap();
+            let mut batch = crate::Batch::new();
+            for subject in ["customer:A", "cell:B"] {
+                let event = Event::new(Timestamp::from_secs(1), "feed", "thing.happened");
+                batch.event(event.subject(subject.parse().unwrap()));
+            }
+            db.writer().commit(batch).unwrap();
+            db.flush().unwrap();
+            drop(db);
+            let store = Store::open(place.path(), SETUP).unwrap();
+            let listed = load_manifest(&store).unwrap().segments[0].number;
+            // What is not a customer's lies behind.
+            let (from, to) = (key::row(listed, 1 << 31), key::row(listed + 1, 0));
+            store.drop_range(family, &from, &to).unwrap();
+            drop(store);
+            let told = (ErrorKind::Corrupt, format!("the end of segment {listed} is gone"));
+            let error = open(place.path()).unwrap_err();
+            assert_eq!((error.kind(), error.message().to_owned()), told, "{family:?}");
+            let error = Db::look(place.path(), Options::new()).unwrap_err();
+            assert_eq!((error.kind(), error.message().to_owned()), told, "{family:?}");
         }
     }
 

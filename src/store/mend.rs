@@ -9,7 +9,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::store::failure::missing_table;
+use rocksdb::LiveFile;
+
+use crate::error::Error;
+use crate::store::failure::{failure, missing_table};
 use crate::store::rocks::Rocks;
 
 /// Opens RocksDB's directory with `open`, in which no file is missing that is staged. Returns how many
@@ -64,12 +67,42 @@ fn open_with_one_of(
     })
 }
 
-/// The names of tables that RocksDB's manifest has and its directory lacks, with family and length.
-fn missing_tables(rocks: &Rocks, database: &Path) -> Result<Vec<(PathBuf, String, u64)>, rocksdb::Error> {
-    let live = rocks.live_files()?.into_iter();
-    let files =
-        live.map(|file| (database.join(file.name.trim_start_matches('/')), file.column_family_name, file.size as u64));
-    Ok(files.filter(|(name, ..)| !name.exists()).collect())
+/// A table of RocksDB's manifest: its path, family and length.
+type Table = (PathBuf, String, u64);
+
+fn tables(rocks: &Rocks, database: &Path) -> Result<Vec<Table>, rocksdb::Error> {
+    let table =
+        |file: LiveFile| (database.join(file.name.trim_start_matches('/')), file.column_family_name, file.size as u64);
+    Ok(rocks.live_files()?.into_iter().map(table).collect())
+}
+
+/// The tables that RocksDB's manifest has and its directory lacks.
+fn missing_tables(rocks: &Rocks, database: &Path) -> Result<Vec<Table>, rocksdb::Error> {
+    Ok(tables(rocks, database)?.into_iter().filter(|(name, ..)| !name.exists()).collect())
+}
+
+/// Looks whether every table is there and as long as it was. RocksDB does when it loads one, but of many it
+/// loads few when it opens.
+///
+/// # Errors
+/// `Corrupt` with the family and the file.
+pub(super) fn check_tables(rocks: &Rocks, database: &Path) -> Result<(), Error> {
+    let listed = || tables(rocks, database).map_err(|cause| failure(cause, "open"));
+    let spoilt = |(name, _, bytes): &Table| fs::metadata(name).map_or(true, |found| found.len() != *bytes);
+    let mut doubted = listed()?;
+    doubted.retain(spoilt);
+    if doubted.is_empty() {
+        return Ok(());
+    }
+    // What a compaction replaced meanwhile is listed no more.
+    let listed = listed()?;
+    match doubted.into_iter().find(|table| listed.contains(table)) {
+        Some((name, family, _)) => {
+            let told = "a sorted file is gone, or longer or shorter than it was";
+            Err(Error::corrupt(told).at(format!("{family}, {}", name_of(&name))))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Sorted files that were written and perhaps not taken in.
@@ -155,15 +188,21 @@ mod tests {
         for count in COUNTS {
             let (place, missing) = store(count);
             fs::remove_file(place.path().join("staging/rows-5.0.sst")).unwrap();
-            match open(place.path()) {
-                Ok(store) => {
-                    let told = store.get(Family::Rows, &[5]).err().map(|error| error.kind());
-                    assert_eq!(told, Some(ErrorKind::Io));
-                    assert_eq!(store.found().put_back, 0);
-                }
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}"),
-            }
+            let error = open(place.path()).err().expect("it is noticed, however many there are");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
             assert!(!missing.exists());
         }
+    }
+
+    #[test]
+    fn a_table_that_is_cut_is_noticed_when_the_store_is_opened() {
+        let (place, fifth) = store(60);
+        drop(open(place.path()).unwrap());
+        let length = fifth.metadata().unwrap().len();
+        fs::OpenOptions::new().write(true).open(&fifth).unwrap().set_len(length - 1).unwrap();
+        let error = open(place.path()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+        let name = name_of(&fifth);
+        assert_eq!(error.place(), Some(format!("rows, {name}").as_str()));
     }
 }

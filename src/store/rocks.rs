@@ -17,7 +17,7 @@ use crate::store::directory::Directory;
 use crate::store::failure::failure;
 use crate::store::families::Family;
 use crate::store::log::{self, LogSizes};
-use crate::store::mend::open_whole;
+use crate::store::mend::{check_tables, open_whole};
 use crate::store::reserve::{Loan, Reserve};
 use crate::store::snapshot::Cursor;
 use crate::store::steady::steadily;
@@ -124,6 +124,7 @@ impl Store {
         if put_back > 0 {
             sync_names(&database, Some(directory.path()))?;
         }
+        check_tables(&rocks, &database)?;
         found.put_back = put_back;
         found.staged_files = directory.wipe_staging()?;
         drop(loan);
