@@ -91,7 +91,14 @@ impl Moment {
     fn of(database: &Path) -> Result<Option<Moment>> {
         match Moment::read(database) {
             Ok(moment) => Ok(Some(moment)),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound && database.join(CURRENT).exists() => Ok(None),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && database.join(CURRENT).exists() => {
+                match missing_edits(database)? {
+                    Some(name) => {
+                        Err(Error::corrupt("RocksDB's list of files is gone").at(database.join(name).display()))
+                    }
+                    None => Ok(None),
+                }
+            }
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
                 Err(Error::new(ErrorKind::NotFound, "no store there").at(database.display()))
             }
@@ -117,6 +124,14 @@ impl Moment {
         }
         Ok(Moment { edits: (current.clone(), length(&current)?), logs })
     }
+}
+
+/// The file that `CURRENT` names, if it is gone for good: RocksDB deletes one only after `CURRENT` names the next.
+fn missing_edits(database: &Path) -> Result<Option<String>> {
+    let named = || fs::read_to_string(database.join(CURRENT)).map(|name| name.trim_end().to_owned());
+    let name = named().map_err(|cause| Error::from(cause).at(database.display()))?;
+    let gone = fs::symlink_metadata(database.join(&name)).is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound);
+    Ok((gone && named().is_ok_and(|again| again == name)).then_some(name))
 }
 
 fn names(database: &Path) -> io::Result<Vec<String>> {

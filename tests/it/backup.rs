@@ -204,7 +204,8 @@ fn a_list_that_leads_elsewhere_is_refused_however_well_it_is_hashed() {
             body.lines().filter(|line| !line.contains(kind)).map(|line| format!("{line}\n")).collect()
         });
         let error = folder.restore(None, place.path().join("target")).err();
-        assert!(error.is_some(), "a store without {kind}");
+        // Nobody works at these files: there is nothing to wait for.
+        assert!(error.is_some_and(|error| error.kind() != ErrorKind::Busy), "a store without {kind}");
         fs::write(&list, &text).expect("written");
     };
     ["file CURRENT", "file MANIFEST", ".sst "].into_iter().for_each(without);
