@@ -4,7 +4,8 @@
 use crate::error::Result;
 
 /// A place that has a name. `OFONE_FAIL=name:nth:abort` ends the process when it is passed for the nth
-/// time, `name:nth:error` makes it return an `Io` error then.
+/// time, `name:nth:error` makes it return an `Io` error then, `name:nth:panic` panics; `OFONE_FAIL=tell` tells of
+/// each that is passed.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub(crate) fn point(_name: &'static str) -> Result<()> {
@@ -17,23 +18,28 @@ pub(crate) fn point(name: &'static str) -> Result<()> {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    static ASKED: OnceLock<Option<(String, u32, bool)>> = OnceLock::new();
+    static ASKED: OnceLock<Option<(String, u32, String)>> = OnceLock::new();
     static PASSES: AtomicU32 = AtomicU32::new(0);
     let asked = ASKED.get_or_init(|| {
         let text = std::env::var("OFONE_FAIL").ok()?;
-        let mut parts = text.split(':');
-        let (name, nth, act) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
-        Some((name.to_owned(), nth, act == "abort"))
-    });
-    match asked {
-        Some((asked, nth, abort)) if asked == name && PASSES.fetch_add(1, Ordering::Relaxed) + 1 == *nth => {
-            eprintln!("failpoint {name} is passed");
-            if *abort {
-                std::process::abort();
-            }
-            Err(crate::error::Error::new(crate::error::ErrorKind::Io, format!("failpoint {name}")))
+        if text == "tell" {
+            return Some((String::new(), 0, text));
         }
-        _ => Ok(()),
+        let mut parts = text.split(':');
+        Some((parts.next()?.to_owned(), parts.next()?.parse().ok()?, parts.next()?.to_owned()))
+    });
+    let Some((asked, nth, act)) = asked else { return Ok(()) };
+    if act == "tell" {
+        eprintln!("failpoint {name} is met");
+    }
+    if asked != name || PASSES.fetch_add(1, Ordering::Relaxed) + 1 != *nth {
+        return Ok(());
+    }
+    eprintln!("failpoint {name} is passed");
+    match act.as_str() {
+        "abort" => std::process::abort(),
+        "panic" => panic!("failpoint {name}"),
+        _ => Err(crate::error::Error::new(crate::error::ErrorKind::Io, format!("failpoint {name}"))),
     }
 }
 

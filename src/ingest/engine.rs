@@ -361,6 +361,13 @@ impl Threads {
     }
 }
 
+/// Does what a thread of the store is for; its panic is a failure like others.
+fn or_poison_of_panic(engine: &Engine, body: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err() {
+        engine.poison(Error::new(ErrorKind::Poisoned, "a background thread panicked"));
+    }
+}
+
 type ThreadBody = Box<dyn FnOnce(&Arc<Engine>) + Send>;
 
 fn start(
@@ -378,15 +385,17 @@ fn start(
     let mut spawn = |name: &str, body: ThreadBody| -> Result<()> {
         let engine = engine.clone();
         let guarded = move || {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&engine)));
-            if outcome.is_err() {
-                engine.poison(Error::new(ErrorKind::Poisoned, "a background thread panicked"));
-            }
+            or_poison_of_panic(&engine, || body(&engine));
         };
         handles.push(std::thread::Builder::new().name(format!("ofone-{name}")).spawn(guarded)?);
         Ok(())
     };
-    spawn("commit", Box::new(move |engine| Committer::new(engine, numbers, to_seal).run(&requested)))?;
+    let commit = move |engine: &Arc<Engine>| {
+        or_poison_of_panic(engine, || Committer::new(engine, numbers, to_seal).run(&requested));
+        // After a panic some may still wait for an answer, and others ask: they hear that there is none.
+        requested.iter().for_each(drop);
+    };
+    spawn("commit", Box::new(commit))?;
     spawn("seal", Box::new(move |engine| background::run_seals(engine, &sealing)))?;
     spawn("merge", Box::new(move |engine| background::run_merges(engine, &buried)))?;
     Ok(Threads { requests: Some(requests), handles })
