@@ -11,7 +11,7 @@ CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=tr
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed soak-erase soak-fuzz fixture real-data lint build-benches bench fuzz fuzz-short setup help
+.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed soak-erase soak-faults soak-fuzz fixture real-data lint build-benches bench fuzz fuzz-short setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
@@ -21,6 +21,7 @@ help:
 	@echo 'make soak-kill, soak-power, soak-io, soak-damage  hours of kills, power cuts, failures, damage; figures are kept'
 	@echo 'make mixed          writers, readers, seals, retention, erasures, a looking process at once (MIXED_SECONDS=60)'
 	@echo 'make soak-mixed     two hours of it, in parts; figures are kept'
+	@echo 'make soak-faults    crashes at every named place, and again and again while recovering; figures are kept'
 	@echo 'make soak-erase     a thousand erasures, and a search for every byte of theirs; figures are kept'
 	@echo 'make fixture        write the store kept for a new format number'
 	@echo 'make real-data DIR=..  only the questions asked of real logs'
@@ -65,8 +66,9 @@ model: setup
 
 # Built with the places at which the store fails or dies, and with bugs that the tests must notice.
 PASSES ?= 2
+FAULTY := --features failpoints,planted-bugs
 faults: setup
-	OFONE_FAIL_PASSES=$(PASSES) cargo test $(CHECKED) --features failpoints,planted-bugs --lib --test it -- \
+	OFONE_FAIL_PASSES=$(PASSES) cargo test $(CHECKED) $(FAULTY) --lib --test it -- \
 		failpoints:: planted --nocapture
 
 # Everything at once, for a minute; `make test` does it for seconds.
@@ -93,9 +95,10 @@ export OFONE_CRASH_SEED=$$((run + 1)) OFONE_POWER_SEED=$$((run * 1000 + 1)) OFON
 export OFONE_CRASH_KILLS=$(KILLS) OFONE_POWER_STATES=$(STATES) OFONE_DAMAGE_CASES=$(DAMAGES) OFONE_IO_TO=$(IO_TO)
 export OFONE_MIXED_SEED=$$((run + 1)) OFONE_MIXED_SECONDS=$(PART_SECONDS)
 export OFONE_ERASE_SEED=$$((run * 1000 + 1)) OFONE_ERASURES=$(ERASURES)
+export OFONE_FAULTS_SHARE=$$run OFONE_FAULTS_SHARES=$(SHARES)
 log=$$(mktemp)
 begun=$$(date +%s)
-cargo test $(CHECKED) --test it -- $(TESTS) --nocapture >"$$log" 2>&1 || { cat "$$log"; exit 1; }
+cargo test $(CHECKED) $(FEATURES) --test it -- $(TESTS) --nocapture >"$$log" 2>&1 || { cat "$$log"; exit 1; }
 told=$$(sed -n 's/^\([0-9].* \(kills\|batches\|states\|lives\|erasures\)[:;, ].*\|cases .*\)$$/\1/p' "$$log" | tr '\n' '|')
 echo "$(SOAKED) $$(git rev-parse --short HEAD) $$(($$(date +%s) - begun)) s: $$told next $$((OFONE_DAMAGE_FIRST + $(DAMAGES)))" \
 	| tee -a "$(FIGURES)"
@@ -121,7 +124,13 @@ soak-mixed: TESTS = mixed::
 soak-erase: SOAKED = soak-erase
 soak-erase: TESTS = --exact erase::erasures_leave_no_byte_in_any_row_or_file
 soak-erase: PARTS = 10
-soak-mixed soak-erase: setup
+# The places are dealt out into shares, one a part; parts beyond that strike at later passes.
+SHARES ?= 8
+soak-faults: SOAKED = soak-faults
+soak-faults: TESTS = --ignored failpoints::
+soak-faults: FEATURES = $(FAULTY)
+soak-faults: PARTS = $(SHARES)
+soak-mixed soak-erase soak-faults: setup
 	@for part in $$(seq $(PARTS)); do sh -c "$$SOAK" || exit 1; done
 
 # The logs are other people's and not in this repository: a folder of them beside it is used if there is one.

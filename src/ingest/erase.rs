@@ -18,6 +18,7 @@ use crate::codec::record::{self, Counts, Erasure, Manifest, SavedCohort};
 use crate::dictionary::parse_name;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::{Predicate, TextTest};
+use crate::fail;
 use crate::index::Index;
 use crate::ingest::commit::{Committer, homes_of_subjects};
 use crate::ingest::engine::{Engine, Request};
@@ -191,14 +192,17 @@ fn carry_out(engine: &Arc<Engine>, requests: Requests<'_>, ledger: u64, row: &Er
 
 fn finish(engine: &Arc<Engine>, requests: Requests<'_>, ledger: u64, row: &Erasure) -> Result<ErasureReceipt> {
     // Held until the old rows are gone: the thread that drops them would be busy with a merge otherwise.
+    fail::point("erase.after_ledger")?;
     let _rewriting = engine.rewriting.lock();
     let _loan = engine.lookup.store.lend_reserve(engine.settings.reserve_bytes)?;
     let mut receipt = ErasureReceipt { ledger, at: Timestamp::from_nanos(row.at), ..ErasureReceipt::default() };
     // An erasure of another store of the same history may mean nobody here.
     if !row.numbers.is_empty() {
         let left = take_out(engine, requests, &mut receipt, row)?;
+        fail::point("erase.after_publication")?;
         receipt.held_back = !scrub(engine, left)?;
     }
+    fail::point("erase.before_end")?;
     if !receipt.held_back {
         on_commit_thread(requests, move |committer| {
             let mut batch = Batch::default();
@@ -232,6 +236,7 @@ fn take_out(engine: &Arc<Engine>, requests: Requests<'_>, receipt: &mut ErasureR
     }
     receipt.segments = swaps.len() as u64;
     let (order, ledger) = (row.numbers.clone(), receipt.ledger);
+    fail::point("erase.before_publication")?;
     let known = trim::count_ahead(engine, &swaps)?;
     let published = on_commit_thread(requests, move |committer| {
         let published = publish(committer, &order, &numbers, (swaps, known), batch);

@@ -8,6 +8,7 @@ use crate::codec::key;
 use crate::codec::raw::RawEvent;
 use crate::codec::record::Manifest;
 use crate::error::{Error, Result};
+use crate::fail;
 use crate::ingest::engine::Engine;
 use crate::ingest::trim::{self, Swap, Swapped};
 use crate::model::{Text, Timestamp};
@@ -176,7 +177,9 @@ fn remove(
         } else {
             Rewritten::nothing(store, terms, &segment)?
         };
+        fail::point("retain.before_manifest")?;
         publish(engine, batch, Swap { old: segment, new }, seals)?;
+        fail::point("retain.after_manifest")?;
     }
     Ok(())
 }

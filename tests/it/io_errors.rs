@@ -1,6 +1,6 @@
 //! Writes and syncs of a store's files that fail, one after the other, once or from then on.
 
-use crate::ordeal::{Ordeal, Scope};
+use crate::ordeal::{DOOMED, Ordeal, Scope};
 use crate::shim::{library, skipped};
 use crate::support::setting;
 
@@ -33,6 +33,7 @@ fn fail_each(what: &str) {
                     ("OFONE_SHIM_FAIL", &fail),
                     ("OFONE_CHILD_WRITERS", "1"),
                     ("OFONE_CHILD_BATCHES", &batches),
+                    DOOMED,
                 ],
             );
             acknowledged += life.acknowledged;

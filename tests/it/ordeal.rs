@@ -14,10 +14,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ofone::{Batch, Db, Durability, Entity, Event, Link, Options, Result, Snapshot, Text};
+use ofone::{Batch, Db, Durability, Entity, Event, Link, Options, Result, Retention, Snapshot, Text};
 use tempfile::TempDir;
 
-use crate::support::{at, options, scratch, setting};
+use crate::damage::copy;
+use crate::support::{at, entity, event, link, options, scratch, setting};
 
 pub(crate) const WRITERS: u64 = 2;
 /// A child whose parent is gone ends by itself after this.
@@ -104,6 +105,41 @@ impl Mark {
     }
 }
 
+/// Has the script write somebody to be trimmed and erased.
+pub(crate) const DOOMED: (&str, &str) = ("OFONE_CHILD_DOOMED", "1");
+/// Events of the one customer of each life who is written to be trimmed and erased again.
+const DOOMED_EVENTS: u64 = 8;
+/// Those of them that a retention takes.
+const DOOMED_TRIMMED: u64 = 5;
+
+fn doomed(generation: u64) -> String {
+    format!("doomed-{generation}.")
+}
+
+/// How far the doomed customer of a life came, as was reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Expected,
+    Written,
+    Trimmed,
+    Erased,
+}
+
+impl Fate {
+    /// How many events may be there: the step behind the one reported may have happened. What was written without a
+    /// sync may be lost; a retention and an erasure sync.
+    fn allows(self, events: u64, unsynced: bool) -> bool {
+        let left = DOOMED_EVENTS - DOOMED_TRIMMED;
+        match self {
+            Fate::Expected => events == 0 || events == DOOMED_EVENTS,
+            Fate::Written if unsynced && events == 0 => true,
+            Fate::Written => events == DOOMED_EVENTS || events == left,
+            Fate::Trimmed => events == left || events == 0,
+            Fate::Erased => events == 0,
+        }
+    }
+}
+
 /// What a store holds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holding {
@@ -122,6 +158,10 @@ pub(crate) struct Oracle {
     acknowledged: BTreeMap<Feed, u64>,
     /// Batches found in earlier looks: what was there once stays, acknowledged or not.
     settled: BTreeMap<Feed, u64>,
+    /// What became of the doomed customers of the lives that had one.
+    doomed: BTreeMap<u64, Fate>,
+    /// Their events found in earlier looks.
+    doomed_settled: BTreeMap<u64, u64>,
 }
 
 impl Oracle {
@@ -130,6 +170,22 @@ impl Oracle {
         let next = self.acknowledged.entry(feed).or_default();
         assert_eq!(batch, *next, "a writer reports its batches in order");
         *next += 1;
+    }
+
+    /// Expects somebody in this life who is written to be erased.
+    pub(crate) fn expect_doomed(&mut self, generation: u64) {
+        self.doomed.insert(generation, Fate::Expected);
+    }
+
+    /// Takes a report of what became of them, if it is one.
+    pub(crate) fn hear_fate(&mut self, generation: u64, report: &str) {
+        let fate = match report {
+            "doomed written" => Fate::Written,
+            "doomed trimmed" => Fate::Trimmed,
+            "doomed erased" => Fate::Erased,
+            _ => return,
+        };
+        self.doomed.insert(generation, fate);
     }
 
     pub(crate) fn acknowledged_of(&self, feed: Feed) -> u64 {
@@ -199,10 +255,33 @@ impl Oracle {
 
     /// Events of everything settled.
     pub(crate) fn settled_events(&self) -> u64 {
-        self.settled
-            .iter()
-            .map(|(feed, &batches)| (0..batches).map(|batch| feed.batch_events(batch)).sum::<u64>())
-            .sum()
+        let of = |(feed, &batches): (&Feed, &u64)| (0..batches).map(|batch| feed.batch_events(batch)).sum::<u64>();
+        self.settled.iter().map(of).sum::<u64>() + self.doomed_settled.values().sum::<u64>()
+    }
+
+    /// How the doomed customers break the promise: a retention and an erasure happen whole or not at all, what
+    /// was reported stays so, and of an erased customer there is nothing.
+    fn judge_doomed(&mut self, db: &Db) -> Vec<String> {
+        let mut problems = Vec::new();
+        let snapshot = db.snapshot();
+        for (&generation, &fate) in &self.doomed {
+            let name = doomed(generation);
+            let events = snapshot.stream(&name).run().expect("a stream").count() as u64;
+            let before = self.doomed_settled.insert(generation, events);
+            if !fate.allows(events, self.unsynced) || before.is_some_and(|before| before != events) {
+                problems.push(format!("{name} is {fate:?} and has {events} events, before {before:?}"));
+            }
+            let known = snapshot.entity(&Entity::customer(name.as_str())).expect("a lookup").is_some();
+            if known != (events > 0) {
+                problems.push(format!("{name} is {fate:?}, known: {known}, and has {events} events"));
+            }
+            // A search of everything: once is enough.
+            if !known && before.is_none() {
+                let rows = db.traces(&name).expect("traces").rows;
+                problems.extend((!rows.is_empty()).then(|| format!("{name} is gone, and yet in {rows:?}")));
+            }
+        }
+        problems
     }
 }
 
@@ -310,6 +389,32 @@ fn follow(path: &str, generation: u64) -> Result<()> {
         db.flush()?;
         db.wait_until_quiet()?;
     }
+    if std::env::var_os(DOOMED.0).is_some() {
+        doom(&db, generation)?;
+    }
+    // Without rounds this is a life that does nothing but recover.
+    db.flush()?;
+    db.wait_until_quiet()
+}
+
+/// Writes a customer, trims them, erases them, and tells of each step.
+fn doom(db: &Db, generation: u64) -> Result<()> {
+    let (name, source) = (doomed(generation), format!("source-{generation}"));
+    let (customer, line) = (format!("customer:{name}"), format!("line:{name}"));
+    let mut batch = Batch::new();
+    batch.link(link(&customer, "uses", &line));
+    for time in 0..DOOMED_EVENTS {
+        let subject = if time % 2 == 0 { &customer } else { &line };
+        let mut event = event(time as i64, &format!("{name}{time}"), subject).context(entity("olt:0"));
+        event.source = source.as_str().into();
+        batch.event(event);
+    }
+    db.writer().commit(batch)?;
+    report("doomed written");
+    db.retain(&Retention::before(at(DOOMED_TRIMMED as i64)).source(source).max_share(1.0))?;
+    report("doomed trimmed");
+    db.erase(name)?;
+    report("doomed erased");
     Ok(())
 }
 
@@ -373,6 +478,15 @@ impl Ordeal {
         Ordeal { _place: None, store, oracle, feeds: feeds.into_iter().collect(), unclean: 0, put_back: 0 }
     }
 
+    /// A copy of the store as it lies there, with an oracle that knows as much.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn twin(&self) -> Ordeal {
+        let place = scratch();
+        let store = place.path().join("store");
+        copy(&self.store, &store);
+        Ordeal { _place: Some(place), ..Ordeal::at(store, self.oracle.clone()) }
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         &self.store
     }
@@ -417,6 +531,9 @@ impl Ordeal {
     /// stderr, and how it ended.
     pub(crate) fn follow_script(&mut self, generation: u64, more: &[(&str, &str)]) -> Told {
         let mut command = self.process("ordeal::child_follows_a_script", generation);
+        if more.contains(&DOOMED) {
+            self.oracle.expect_doomed(generation);
+        }
         let output = command.envs(more.iter().copied()).stderr(Stdio::piped()).output().expect("it runs");
         let reports = String::from_utf8_lossy(&output.stdout).into_owned();
         let acknowledged = self.hear(generation, &reports);
@@ -424,7 +541,8 @@ impl Ordeal {
         let told = |mark: &str| reports.lines().any(|line| line.starts_with(mark));
         assert!(!told("violation"), "{more:?}: acknowledged after an error: {reports}{noise}");
         let panicked = noise.contains("panicked at") || output.status.code() == Some(101);
-        assert!(!panicked, "{more:?}: a panic: {noise}");
+        let asked = more.iter().any(|(_, value)| value.ends_with(":panic"));
+        assert!(!panicked || asked, "{more:?}: a panic: {noise}");
         let error = reports.lines().find_map(|line| line.strip_prefix("failed ")).map(str::to_owned);
         let aborted = output.status.signal() == Some(6);
         assert!(aborted || error.is_some() || told("finished"), "{more:?}: {}: {reports}{noise}", output.status);
@@ -440,6 +558,7 @@ impl Ordeal {
                 self.oracle.acknowledge(feed, batch);
                 acknowledged += 1;
             }
+            self.oracle.hear_fate(generation, report);
         }
         acknowledged
     }
@@ -461,13 +580,16 @@ impl Ordeal {
         let holding = look(&snapshot, &looked_at);
         let mut problems = self.oracle.judge(&looked_at, &holding);
         self.oracle.settle(&looked_at, &holding);
+        problems.extend(self.oracle.judge_doomed(&db));
         let (stats, recovery) = (snapshot.stats().expect("counters"), db.recovery());
         let (events, settled) = (stats.events, self.oracle.settled_events());
         if events != settled {
             problems.push(format!("{events} events are counted, all batches there have {settled}"));
         }
         let replayed = recovery.commits_replayed <= stats.commits && recovery.events_replayed <= stats.events;
-        if recovery.last_commit != stats.commits || !replayed {
+        // An erasure that opening finished is a commit of its own.
+        let finished = u64::from(!self.oracle.doomed.is_empty());
+        if !(recovery.last_commit..=recovery.last_commit + finished).contains(&stats.commits) || !replayed {
             problems.push(format!("{} commits are there, opening told {recovery:?}", stats.commits));
         }
         self.unclean += u64::from(!recovery.was_clean());

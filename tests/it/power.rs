@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::ordeal::{Oracle, Ordeal, Scope, acknowledgement, scramble};
+use crate::ordeal::{DOOMED, Oracle, Ordeal, Scope, acknowledgement, scramble};
 use crate::shim::{Step, library, skipped, steps};
 use crate::support::{scratch, setting};
 
@@ -333,6 +333,7 @@ fn record(place: TempDir, library: &Path, generation: u64, more: &[(&str, &str)]
         .env("LD_PRELOAD", library)
         .env("OFONE_SHIM_DIR", place.path())
         .env("OFONE_SHIM_LOG", &log)
+        .envs([DOOMED])
         .envs(more.iter().copied());
     let output = command.output().expect("it runs");
     let reports = String::from_utf8_lossy(&output.stdout);
@@ -394,6 +395,7 @@ impl Recording {
                         if let Some((feed, batch)) = acknowledgement(self.generation, line) {
                             oracle.acknowledge(feed, batch);
                         }
+                        oracle.hear_fate(self.generation, line);
                     }
                 }
             }
@@ -418,6 +420,7 @@ fn cut_the_power(states: u64, seed: u64, synced: bool, more: &[(&str, &str)]) ->
     let mut place = scratch();
     for (number, generation) in lives.into_iter().enumerate() {
         let recording = record(place, library, generation, more);
+        earlier.expect_doomed(generation);
         recording.cut(states / 2, seed + number as u64, &earlier, |left, oracle, name| {
             looked_at += 1;
             let twin = copied(left.path());
