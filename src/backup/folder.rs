@@ -12,6 +12,7 @@ use crate::backup::manifest::{Entry, Manifest};
 use crate::codec::key;
 use crate::codec::record::{self, LogRow};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fail;
 use crate::model::Timestamp;
 use crate::segment::{commit_wall, load_manifest};
 use crate::store::{Captured, Family, Setup, Store, StoreSnapshot, capture, private};
@@ -371,7 +372,8 @@ impl BackupFolder {
         if file.metadata()?.len() != entry.length {
             return Err(damaged("a file of the backup does not have its length"));
         }
-        if pass(file.take(entry.length), out)? != (entry.length, entry.hash) {
+        let passed = pass(file.take(entry.length), out)?;
+        if passed != (entry.length, entry.hash) && !fail::bug("trust-backup") {
             return Err(damaged("a file of the backup does not have its hash"));
         }
         Ok(())

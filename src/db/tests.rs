@@ -277,14 +277,20 @@ fn a_record_that_needs_a_number_when_none_is_left_is_rejected_alone() {
 
 #[cfg(feature = "planted-bugs")]
 #[test]
-fn a_planted_bug_that_a_gap_in_the_log_shows_is_caught() {
-    let passes = |bug: &str| {
-        let mut test = std::process::Command::new(std::env::current_exe().unwrap());
-        test.args(["--exact", "db::tests::a_commit_that_is_gone_from_the_log_is_told_at_open"]);
-        test.env("OFONE_BUG", bug).output().unwrap().status.success()
-    };
-    assert!(passes("none"));
-    assert!(!passes("ignore-gap"), "`ignore-gap` went unnoticed");
+fn planted_bugs_that_tests_from_inside_show_are_caught() {
+    let shown = [
+        ("forget-erasure", "an_erasure_that_a_crash_cuts_short_is_done_when_the_store_is_opened"),
+        ("ignore-gap", "a_commit_that_is_gone_from_the_log_is_told_at_open"),
+    ];
+    for (bug, test) in shown {
+        let passes = |bug: &str| {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", &format!("db::tests::{test}")]);
+            command.env("OFONE_BUG", bug).output().unwrap().status.success()
+        };
+        assert!(passes("none"), "{test}");
+        assert!(!passes(bug), "`{bug}` went unnoticed");
+    }
 }
 
 /// Of the customer's events one is sealed, one is in memory only.

@@ -69,7 +69,7 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
         manifest.segments.extend(segment_meta);
         manifest.seals.extend(seal_meta);
         add_totals(&mut manifest.totals, &totals);
-        if !fail::bug("skip-trim") {
+        if !fail::bug("skip-trim") && !fail::bug("trim-apart") {
             batch.delete_range(&engine.lookup.store, Family::Log, &from, &to);
         }
         Ok(())
@@ -81,6 +81,11 @@ fn seal_one(engine: &Engine, active: &Arc<Active>) -> Result<()> {
         view.totals = Arc::new(manifest.totals.clone());
     })?;
     fail::point("seal.after_manifest")?;
+    if fail::bug("trim-apart") {
+        let mut batch = Batch::default();
+        batch.delete_range(&engine.lookup.store, Family::Log, &from, &to);
+        engine.lookup.store.write(batch, true)?;
+    }
     engine.counters.seals.add(events, began);
     Ok(())
 }
@@ -213,7 +218,9 @@ fn bury(engine: &Engine, leftover: Leftover) -> Result<()> {
 fn bury_segment(engine: &Engine, segment: u32) -> Result<()> {
     let _span = tracing::debug_span!("drop", segment).entered();
     fail::point("bury.before_rows")?;
-    drop_number(&engine.lookup.store, Family::Rows, segment)?;
+    if !fail::bug("leave-rows") {
+        drop_number(&engine.lookup.store, Family::Rows, segment)?;
+    }
     fail::point("bury.after_rows")?;
     drop_number(&engine.lookup.store, Family::Index, segment)?;
     fail::point("bury.before_manifest")?;

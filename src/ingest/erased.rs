@@ -11,6 +11,7 @@ use crate::codec::key;
 use crate::codec::record::{self, Erasure};
 use crate::dictionary::{TermLimits, TermWriter, parse_name, random};
 use crate::error::{Error, Result};
+use crate::fail;
 use crate::ingest::engine::Settings;
 use crate::model::{Entity, Event, LinkChange, Rejection, Timestamp};
 use crate::segment::NOWHERE;
@@ -166,7 +167,7 @@ impl Erased {
     }
 
     fn refuses<'a>(&self, mut entities: impl Iterator<Item = &'a Entity>, when: Timestamp) -> Option<Rejection> {
-        let key = self.key?;
+        let key = self.key.filter(|_| !fail::bug("admit-erased"))?;
         let refused = entities.any(|entity| {
             let listed = self.listed.get(&hash(key, entity));
             listed.is_some_and(|listed| listed.always || when.as_nanos() <= listed.at)

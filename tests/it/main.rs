@@ -70,6 +70,9 @@ mod full_disk;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 
+#[cfg(all(feature = "failpoints", feature = "planted-bugs"))]
+mod planted;
+
 mod damage;
 
 mod damage_sweep;

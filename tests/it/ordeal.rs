@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use ofone::{Batch, Db, Durability, Entity, Event, Link, Options, Result, Retention, Snapshot, Text};
 use tempfile::TempDir;
 
-use crate::damage::copy;
 use crate::support::{at, entity, event, link, options, scratch, setting};
 
 pub(crate) const WRITERS: u64 = 2;
@@ -483,7 +482,7 @@ impl Ordeal {
     pub(crate) fn twin(&self) -> Ordeal {
         let place = scratch();
         let store = place.path().join("store");
-        copy(&self.store, &store);
+        crate::damage::copy(&self.store, &store);
         Ordeal { _place: Some(place), ..Ordeal::at(store, self.oracle.clone()) }
     }
 

@@ -177,6 +177,41 @@ fn a_damaged_block_costs_no_other() {
     assert!(!report.places.iter().any(names), "no identifier: {:?}", report.places);
 }
 
+/// Links are read in one go: what is behind a damaged block comes over because the block is stepped over.
+#[test]
+fn links_behind_a_damaged_block_come_over() {
+    const LINKS: u64 = 4000;
+    let place = scratch();
+    let old = place.path().join("old");
+    let db = Db::open(&old, options(1 << 20)).expect("a store");
+    let mut batch = Batch::new();
+    for number in 0..LINKS {
+        let since = at(scramble(number) as i64 >> 8);
+        let of = format!("customer:C{}", number / 2);
+        batch.link(link(&of, "uses", &format!("service:S{number}")).valid_from(since));
+    }
+    db.writer().commit(batch).expect("a commit");
+    db.wait_until_quiet().expect("quiet");
+    drop(db);
+    let mut stepped_over = 0;
+    for (round, file) in files(&old, "sst").iter().enumerate() {
+        let (damaged, new) = (place.path().join(format!("damaged-{round}")), place.path().join(format!("new-{round}")));
+        copy(&old, &damaged);
+        let file = damaged.join(file.strip_prefix(&old).expect("inside"));
+        let mut bytes = fs::read(&file).expect("a file");
+        let at = bytes.len() / 3;
+        bytes[at] ^= 1;
+        fs::write(&file, bytes).expect("it is written back");
+        let report = salvage(&damaged, &new, &SalvageOptions::new().without_erasures(true)).expect("most of it");
+        if report.places.iter().any(|place| place.starts_with("links, ")) {
+            stepped_over += 1;
+            // Each is there twice, once at either end.
+            assert_eq!((report.links.copied, report.links.lost), (LINKS, 0), "{report:?}");
+        }
+    }
+    assert_eq!(stepped_over, 1, "links are in one file");
+}
+
 #[test]
 fn a_sorted_file_that_is_gone_or_cut_loses_what_was_in_it_alone() {
     let whole = Whole::new(40, 0);
