@@ -483,7 +483,8 @@ impl Ordeal {
         let place = scratch();
         let store = place.path().join("store");
         crate::damage::copy(&self.store, &store);
-        Ordeal { _place: Some(place), ..Ordeal::at(store, self.oracle.clone()) }
+        let feeds = self.feeds.clone();
+        Ordeal { _place: Some(place), feeds, ..Ordeal::at(store, self.oracle.clone()) }
     }
 
     pub(crate) fn directory(&self) -> &Path {
