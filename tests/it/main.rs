@@ -4,6 +4,7 @@
 //!   histories. `cohort_model.rs`, `cohort_counts.rs` and `cohort_witness.rs` answer naively about sets of
 //!   customers, `cohort_test.rs` and `cohort_count_test.rs` compare that over the questions of
 //!   `cohort_exprs.rs`; `clickhouse_cases.rs` asks what others tested.
+//! * `isolation.rs` asks about each of a thousand customers whose records are mixed.
 //! * `index_plan.rs` holds the index against reading, over the world of `index_world.rs`.
 //! * `ordeal.rs` has a process that writes and an oracle: `crash.rs` kills it again and again, `power.rs` cuts
 //!   its power and `io_errors.rs` has its writes fail, both through `shim.rs`; `full_disk.rs` fills its disk,
@@ -49,6 +50,8 @@ mod clickhouse_cases;
 mod api;
 
 mod cohort;
+
+mod isolation;
 
 mod index_plan;
 

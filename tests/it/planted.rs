@@ -14,7 +14,7 @@ const SHOWN: [(&str, &str); 8] = [
     ("ignore-status", "damage::a_flipped_byte_in_a_sealed_file_is_never_another_answer"),
     ("leave-rows", "erase::a_snapshot_of_before_a_merge_finds_by_name_what_retention_removed_after_it"),
     ("retry-sync", "io_errors::a_failed_sync_is_never_acknowledged_and_loses_nothing"),
-    ("run-past-prefix", "api::a_service_that_moves_brings_to_each_customer_only_its_own_time"),
+    ("run-past-prefix", "isolation::no_question_about_one_of_a_thousand_customers_tells_anything_of_another"),
     ("spare-files", "erase::erasures_leave_no_byte_in_any_row_or_file"),
     ("stop-at-damage", "salvage::links_behind_a_damaged_block_come_over"),
     ("trust-backup", "backup::a_damaged_backup_is_refused_with_its_place"),
