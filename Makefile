@@ -6,8 +6,12 @@
 CARGO_TARGET_DIR ?= $(HOME)/.cache/ofone/target
 export CARGO_TARGET_DIR
 
+# What Cargo.lock says and nothing else; RocksDB is the one that comes with it, never the system's.
+LOCKED := --locked
+unexport ROCKSDB_LIB_DIR
+
 # Tests run with ofone's own assertions and overflow checks; its dependencies stay as they are.
-CHECKED := --release --config 'profile.release.package.ofone.debug-assertions=true' \
+CHECKED := $(LOCKED) --release --config 'profile.release.package.ofone.debug-assertions=true' \
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
@@ -52,7 +56,7 @@ endef
 export DEMO OFONE
 
 demo: setup
-	cargo build --release --bin ofone
+	cargo build $(LOCKED) --release --bin ofone
 	@sh -c "$$DEMO"
 
 test: setup
@@ -142,14 +146,14 @@ real-data: setup
 
 lint: setup
 	cargo fmt --check
-	cargo clippy --release --all-targets --all-features -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --all-features
+	cargo clippy $(LOCKED) --release --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --release --no-deps --all-features
 
 build-benches: setup
-	cargo bench --no-run
+	cargo bench $(LOCKED) --no-run
 
 bench: setup
-	cargo bench
+	cargo bench $(LOCKED)
 
 # Fuzzing, on the compiler that is there: libFuzzer wants counters from it, no sanitizer, as ofone has no unsafe code
 # outside its tests. RocksDB is the one of ofone's own build. What is found lies in fuzz/artifacts; inputs that led to
