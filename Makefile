@@ -15,7 +15,7 @@ CHECKED := $(LOCKED) --release --config 'profile.release.package.ofone.debug-ass
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed soak-erase soak-faults soak-fuzz fixture real-data lint build-benches bench fuzz fuzz-short setup help
+.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed soak-erase soak-faults soak-fuzz fixture real-data lint build-benches bench rocksdb fuzz fuzz-short setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
@@ -167,7 +167,7 @@ FUZZ_LIMITS := -rss_limit_mb=256 -malloc_limit_mb=128 -timeout=10 -print_final_s
 define FUZZ
 set -eu
 one=$$1 seconds=$$2
-mkdir -p "$(FUZZED)/$$one" fuzz/target
+mkdir -p "$(FUZZED)/$$one"
 log="$(FUZZED)/$$one.log"
 cd fuzz
 if ! CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)/fuzz" ROCKSDB_STATIC=1 \
@@ -185,21 +185,26 @@ export FUZZ
 $(CARGO_FUZZ):
 	cargo install --quiet --locked --version 0.13.2 --root '$(CARGO_TARGET_DIR)/tools' cargo-fuzz
 
-fuzz: setup $(CARGO_FUZZ)
-	cargo build --release --lib
+# RocksDB as any build of ofone leaves it.
+rocksdb: setup
+	@ls "$(CARGO_TARGET_DIR)"/release/build/librocksdb-sys-*/out/librocksdb.a >/dev/null 2>&1 || cargo build $(LOCKED) --release --lib
+
+fuzz: rocksdb $(CARGO_FUZZ)
 	@sh -c "$$FUZZ" fuzz $(TARGET) $(SECONDS)
 
 # Every target for some seconds, two at once.
 fuzz-short: SECONDS = 20
-fuzz-short: setup $(CARGO_FUZZ)
-	cargo build --release --lib
+fuzz-short: rocksdb $(CARGO_FUZZ)
 	@sh -c "$$FUZZ" fuzz native 1
 	@printf '%s\n' $(TARGETS) | xargs -P 2 -I TARGET sh -c "$$FUZZ" fuzz TARGET $(SECONDS)
 
 # Those that the figures do not name yet.
 soak-fuzz: SECONDS = 1200
-soak-fuzz: setup $(CARGO_FUZZ)
-	cargo build --release --lib
+soak-# RocksDB as any build of ofone leaves it.
+rocksdb: setup
+	@ls "$(CARGO_TARGET_DIR)"/release/build/librocksdb-sys-*/out/librocksdb.a >/dev/null 2>&1 || cargo build $(LOCKED) --release --lib
+
+fuzz: rocksdb $(CARGO_FUZZ)
 	@touch "$(FIGURES)"
 	@sh -c "$$FUZZ" fuzz native 1
 	@for target in $(TARGETS); do grep -q "^soak-fuzz .* $$target:" "$(FIGURES)" || echo "$$target"; done | \
