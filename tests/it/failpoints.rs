@@ -228,6 +228,10 @@ fn strike_thrice(act: &str) {
         let is_struck = counts.live(&mut ordeal, generation + 2, &format!("{place}:{pass}:{act}"), DOOMED);
         counts.struck[0] += u64::from(is_struck);
         counts.missed += u64::from(!is_struck);
+        // Some places are passed once in a life.
+        if !is_struck {
+            continue;
+        }
         for second in counts.passed(&ordeal) {
             let Some(twice) = counts.again(&ordeal, &second, act, 1) else { continue };
             for third in counts.passed(&twice) {
@@ -242,7 +246,8 @@ fn strike_thrice(act: &str) {
         "{once} struck with {act} once, {twice} twice, {thrice} thrice, {missed} not passed, in {lives} lives; \
          {acknowledged} batches acknowledged"
     );
-    assert!(once > 0 && twice >= once && thrice >= twice, "recovery passes places");
+    assert!(pass > 1 || once > 0, "some place is passed");
+    assert!(twice >= once && thrice >= twice, "recovery passes places");
 }
 
 #[test]
