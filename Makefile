@@ -196,19 +196,15 @@ fuzz: rocksdb $(CARGO_FUZZ)
 fuzz-short: SECONDS = 20
 fuzz-short: rocksdb $(CARGO_FUZZ)
 	@sh -c "$$FUZZ" fuzz native 1
-	@printf '%s\n' $(TARGETS) | xargs -P 2 -I TARGET sh -c "$$FUZZ" fuzz TARGET $(SECONDS)
+	@printf '%s\n' $(TARGETS) | xargs -P 2 -I '{}' sh -c "$$FUZZ" fuzz '{}' $(SECONDS)
 
 # Those that the figures do not name yet.
 soak-fuzz: SECONDS = 1200
-soak-# RocksDB as any build of ofone leaves it.
-rocksdb: setup
-	@ls "$(CARGO_TARGET_DIR)"/release/build/librocksdb-sys-*/out/librocksdb.a >/dev/null 2>&1 || cargo build $(LOCKED) --release --lib
-
-fuzz: rocksdb $(CARGO_FUZZ)
+soak-fuzz: rocksdb $(CARGO_FUZZ)
 	@touch "$(FIGURES)"
 	@sh -c "$$FUZZ" fuzz native 1
 	@for target in $(TARGETS); do grep -q "^soak-fuzz .* $$target:" "$(FIGURES)" || echo "$$target"; done | \
-		xargs -P 2 -I TARGET sh -c "$$FUZZ" fuzz TARGET $(SECONDS) | \
+		xargs -P 2 -I '{}' sh -c "$$FUZZ" fuzz '{}' $(SECONDS) | \
 		sed "s/^/soak-fuzz $$(git rev-parse --short HEAD) /" | tee -a "$(FIGURES)"
 
 define SETUP
