@@ -166,7 +166,7 @@ FUZZED := $(CARGO_TARGET_DIR)/fuzzed
 FUZZ_LIMITS := -rss_limit_mb=256 -malloc_limit_mb=128 -timeout=10 -print_final_stats=1
 define FUZZ
 set -eu
-one=$$1 seconds=$$2
+one=$$1 seconds=$$2 figures=$${3:-/dev/null}
 mkdir -p "$(FUZZED)/$$one"
 log="$(FUZZED)/$$one.log"
 cd fuzz
@@ -174,11 +174,12 @@ if ! CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)/fuzz" ROCKSDB_STATIC=1 \
 	ROCKSDB_LIB_DIR="$$(dirname "$$(ls -t "$(CARGO_TARGET_DIR)"/release/build/librocksdb-sys-*/out/librocksdb.a | head -n 1)")" \
 	"$(CARGO_FUZZ)" run --sanitizer none "$$one" "$(FUZZED)/$$one" "corpus/$$one" -- $(FUZZ_LIMITS) \
 	-max_total_time="$$seconds" >"$$log" 2>&1; then
-	tail -n 60 "$$log"
+	tail -n 60 "$$log" >&2
 	exit 1
 fi
 sed -n 's/^stat::number_of_executed_units: *//p; s/^stat::peak_rss_mb: */ /p' "$$log" | tr -d '\n' |
-	sed "s/^\(.*\) \(.*\)$$/$$one: \1 executions in $$seconds s, at most \2 MiB\n/"
+	sed "s/^\(.*\) \(.*\)$$/fuzz $$(git rev-parse --short HEAD) $$one: \1 executions in $$seconds s, at most \2 MiB\n/" |
+	tee -a "$$figures"
 endef
 export FUZZ
 
@@ -203,9 +204,8 @@ soak-fuzz: SECONDS = 1200
 soak-fuzz: rocksdb $(CARGO_FUZZ)
 	@touch "$(FIGURES)"
 	@sh -c "$$FUZZ" fuzz native 1
-	@for target in $(TARGETS); do grep -q "^soak-fuzz .* $$target:" "$(FIGURES)" || echo "$$target"; done | \
-		xargs -P 2 -I '{}' sh -c "$$FUZZ" fuzz '{}' $(SECONDS) | \
-		sed "s/^/soak-fuzz $$(git rev-parse --short HEAD) /" | tee -a "$(FIGURES)"
+	@for target in $(TARGETS); do grep -q "^fuzz .* $$target:" "$(FIGURES)" || echo "$$target"; done | \
+		xargs -P 2 -I '{}' sh -c "$$FUZZ" fuzz '{}' $(SECONDS) '$(abspath $(FIGURES))'
 
 define SETUP
 set -eu

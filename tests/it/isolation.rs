@@ -1,8 +1,8 @@
 //! A thousand customers whose records come between each other's: to no question does one get what is another's.
 //!
-//! Line number `n` is customer `n`'s until it is given to the next customer, and hangs on one of ten OLTs. So a customer
-//! has what happened to them, to their line while it was theirs, to that of the one before from then on, and alarms of
-//! an OLT of their line at the time.
+//! Line number `n` is customer `n`'s until it is given to the next customer, and hangs on one of ten OLTs. So a
+//! customer has what happened to them, to their line while it was theirs, to that of the one before from then on, and
+//! alarms of an OLT of their line at the time.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ fn events(number: u64) -> [Event; 3] {
     ]
 }
 
-/// Some of it in merged segments, some in others, some in memory; half of the links come before the events, half after.
+/// Some of it in segments, perhaps merged, some in memory; half of the links come before the events, half after.
 fn filled(db: &Db) {
     const ROUNDS: u64 = 20;
     for round in 0..ROUNDS {
@@ -56,8 +56,10 @@ fn filled(db: &Db) {
             records.extend([named("alarm", round, 60, &olt), named("outage", round, 160, &olt)].map(Record::from));
         }
         db.writer().commit(records.into_iter().collect()).expect("a commit");
-        if round == ROUNDS / 2 {
-            db.wait_until_quiet().expect("quiet");
+        match round {
+            10 => db.wait_until_quiet().expect("quiet"),
+            15 => db.flush().expect("a flush"),
+            _ => {}
         }
     }
 }
@@ -95,7 +97,7 @@ fn no_question_about_one_of_a_thousand_customers_tells_anything_of_another() {
     filled(&db);
     let snapshot = db.snapshot();
     let stats = snapshot.stats().expect("stats");
-    assert!(stats.segments > 1 && stats.unsealed_events > 0, "{stats:?}");
+    assert!(stats.segments > 0 && stats.unsealed_events > 0, "{stats:?}");
     let any: Expr = "did(any)".parse().expect("an expression");
     for number in 0..CUSTOMERS {
         let (stream, expected) = (stream(&snapshot, number), expected(number));
