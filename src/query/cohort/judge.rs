@@ -120,7 +120,7 @@ impl Judge {
         name_entities(predicate, snapshot, &mut entities)?;
         let tables = snapshot.lookup.terms.read();
         let mut binding = Binding { tables: &tables, entities, terms: HashMap::default() };
-        let kinds = kinds_of(predicate, &tables);
+        let kinds = named_kinds(predicate, &tables);
         let by_shape = tables.shapes().iter().map(|entry| {
             // Most shapes are of other kinds: a number tells that without a look at texts.
             if kinds.as_ref().is_some_and(|kinds| !kinds.contains(&entry.shape.kind)) {
@@ -358,12 +358,12 @@ impl Binding<'_> {
 }
 
 /// The kinds (word numbers) of all events that may satisfy `predicate`, where it names them.
-fn kinds_of(predicate: &Predicate, tables: &TermTables) -> Option<SmallVec<[u32; 4]>> {
+fn named_kinds(predicate: &Predicate, tables: &TermTables) -> Option<SmallVec<[u32; 4]>> {
     let numbers = |texts: &[Text]| texts.iter().filter_map(|text| tables.number_of(text)).collect();
     match predicate {
         Predicate::Kind(TextTest::Is(kind)) => Some(numbers(std::slice::from_ref(kind))),
         Predicate::Kind(TextTest::OneOf(kinds)) => Some(numbers(kinds)),
-        Predicate::And(parts) => parts.iter().find_map(|part| kinds_of(part, tables)),
+        Predicate::And(parts) => parts.iter().find_map(|part| named_kinds(part, tables)),
         _ => None,
     }
 }

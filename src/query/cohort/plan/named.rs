@@ -68,15 +68,13 @@ fn code_of(rank: u8) -> u8 {
 }
 
 impl Named {
-    /// Looks for `entities`, of which there is one at least; nothing is found yet.
+    /// Looks for `entities` (ascending), of which there is one at least; nothing is found yet.
     pub(crate) fn new(entities: &[u32]) -> Named {
-        let mut entities = entities.to_vec();
-        entities.sort_unstable();
-        let told = match entities[..] {
+        let told = match entities {
             [_] => Told::One(Box::new([0; PAGE_HOMES])),
             _ => Told::Several(Vec::new()),
         };
-        Named { entities, first: 0, bits: Box::new([0; HOME_WORDS]), count: 0, told }
+        Named { entities: entities.to_vec(), first: 0, bits: Box::new([0; HOME_WORDS]), count: 0, told }
     }
 
     /// Turns to a slab, and looks the entities up in its book; returns whether some home may name one.
