@@ -199,10 +199,10 @@ impl Db {
     /// directory holds something else, or is not this user's alone; `Corrupt`, with the place, when what
     /// was committed is not all there; `Unsupported` for the format of another version.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Db> {
-        let (engine, threads) = Engine::open(path.as_ref(), options.settings)?;
+        let (engine, threads, pending) = Engine::open(path.as_ref(), options.settings)?;
         let inner = Inner { engine, threads };
         if !fail::bug("forget-erasure") {
-            erase_pending(&inner.engine, inner.threads.requests.as_ref())?;
+            erase_pending(&inner.engine, inner.threads.requests.as_ref(), pending)?;
         }
         Ok(Db { inner: Arc::new(inner) })
     }

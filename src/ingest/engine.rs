@@ -19,7 +19,7 @@ use crate::index::PageCache;
 use crate::ingest::background;
 use crate::ingest::batch::Answer;
 use crate::ingest::commit::{Committer, Numbers};
-use crate::ingest::erased::Erased;
+use crate::ingest::erased::{Begun, Erased};
 use crate::ingest::health::Health;
 use crate::ingest::metrics::{CacheMetrics, Counters, Metrics};
 use crate::ingest::prepare::Prepared;
@@ -134,8 +134,9 @@ pub(crate) struct Threads {
 }
 
 impl Engine {
-    /// Opens or creates a store, replays what was not sealed, and starts its threads.
-    pub(crate) fn open(path: &Path, settings: Settings) -> Result<(Arc<Engine>, Threads)> {
+    /// Opens or creates a store, replays what was not sealed, and starts its threads. Returns also what
+    /// erasures were cut short.
+    pub(crate) fn open(path: &Path, settings: Settings) -> Result<(Arc<Engine>, Threads, Vec<Begun>)> {
         let began = Instant::now();
         let _span = tracing::info_span!("open", create = settings.create).entered();
         let store = Arc::new(Store::open(path, settings.setup())?);
@@ -147,6 +148,8 @@ impl Engine {
         let dropped = drop_unlisted(&store, &mut manifest)?;
         fail::point("open.after_drop")?;
         let erased = Erased::open(&store)?;
+        // Before there are threads: one that meets a full disk must not keep a store closed that has none.
+        let pending = erased.pending();
         let terms = TermWriter::open(&store, TermLimits::default())?;
         let snapshot = Arc::new(StoreSnapshot::new(store.clone()));
         let counts = load_counts(&snapshot)?;
@@ -227,7 +230,7 @@ impl Engine {
             settings,
         });
         let threads = start(&engine, Numbers { terms, names, links: counts.links, erased }, frozen, buried)?;
-        Ok((engine, threads))
+        Ok((engine, threads, pending))
     }
 
     /// Refuses to write after a failed write.

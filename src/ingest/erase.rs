@@ -22,6 +22,7 @@ use crate::fail;
 use crate::index::Index;
 use crate::ingest::commit::{Committer, homes_of_subjects};
 use crate::ingest::engine::{Engine, Request};
+use crate::ingest::erased::Begun;
 use crate::ingest::trim::{self, Swap, Swapped, wall_clock};
 use crate::model::limits::HOPS;
 use crate::model::{Entity, Interval, Text, Timestamp};
@@ -90,13 +91,12 @@ pub(crate) fn erase(engine: &Arc<Engine>, requests: Requests<'_>, id: &Text) -> 
 }
 
 /// Does again what a crash left half done.
-pub(crate) fn erase_pending(engine: &Arc<Engine>, requests: Requests<'_>) -> Result<()> {
-    let pending = on_commit_thread(requests, |committer| Ok(committer.numbers.erased.pending()))?;
+pub(crate) fn erase_pending(engine: &Arc<Engine>, requests: Requests<'_>, pending: Vec<Begun>) -> Result<()> {
     pending.into_iter().try_for_each(|(ledger, row)| carry_out(engine, requests, ledger, &row).map(|_| ()))
 }
 
 /// Writes the ledger.
-fn begin(committer: &mut Committer, id: &Text) -> Result<(u64, Erasure)> {
+fn begin(committer: &mut Committer, id: &Text) -> Result<Begun> {
     let engine = committer.engine.clone();
     let store = &engine.lookup.store;
     let unknown = || Error::new(ErrorKind::NotFound, "no such customer");

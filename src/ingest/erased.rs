@@ -23,6 +23,9 @@ pub(crate) const REASON: &str = "names somebody who was erased, or what was thei
 /// The number in the ledger of whom this store never knew.
 const NOBODY: u32 = u32::MAX;
 
+/// An erasure that was begun, with its number in the ledger.
+pub(crate) type Begun = (u64, Erasure);
+
 /// What was erased under a name.
 #[derive(Clone, Copy)]
 struct Listed {
@@ -99,7 +102,7 @@ impl Erased {
     }
 
     /// The erasures that were begun and not ended, with their numbers.
-    pub(super) fn pending(&self) -> Vec<(u64, Erasure)> {
+    pub(super) fn pending(&self) -> Vec<Begun> {
         let pending = self.rows.iter().zip(1..).filter(|(row, _)| !row.done);
         pending.map(|(row, number)| (number, Erasure { numbers: given(row).collect(), ..row.clone() })).collect()
     }
@@ -111,7 +114,7 @@ impl Erased {
         entities: &[(u32, Entity)],
         store: &Store,
         batch: &mut Batch,
-    ) -> (u64, Erasure) {
+    ) -> Begun {
         let key = *self.key.get_or_insert_with(|| {
             let key = (random(), random());
             batch.put(store, Family::Meta, key::ERASURE_KEY, &record::encode(&key));

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ofone::{Batch, Db, Durability, Entity, Error, ErrorKind, Event, HealthState, Options};
 
@@ -132,11 +133,20 @@ fn child_fills_its_disk() {
     let mut acknowledged = 0;
     let mut opens = true;
     for round in 0.. {
+        assert!(round < 1000, "the disk is small");
         let (first_failed, error) = fill(&db, acknowledged);
         eprintln!("round {round}: {first_failed} batches are in, {error:?}");
         assert_met_full(&error);
+        // A seal may have the reserve on loan, and give it back; it may meet the end of the disk, too.
+        let health = loop {
+            let health = db.health().expect("its health");
+            if health.seals_waiting == 0 || health.poisoned.is_some() {
+                break health;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
         assert_holds(&db, first_failed, 0);
-        let health = db.health().expect("its health");
+        let mut stuck = false;
         if let Some(first) = &health.poisoned {
             assert_eq!((health.state(), first.kind()), (HealthState::Poisoned, ErrorKind::DiskFull));
             let refused = db.writer().commit(batch(first_failed)).expect_err("no write after a failed one");
@@ -158,19 +168,22 @@ fn child_fills_its_disk() {
             };
             assert_holds(&db, first_failed, 1);
         } else {
-            assert_eq!(health.state(), HealthState::Full);
+            assert_full(&error);
+            // Else the room is kept again, or the store was poisoned since, and the next round writes on.
+            stuck = health.state() == HealthState::Full && first_failed == acknowledged;
         }
-        let stuck = first_failed == acknowledged;
         acknowledged = first_failed;
         if stuck || !opens {
             break;
         }
     }
     if opens {
-        assert_full(&db.writer().commit(batch(acknowledged)).expect_err("there is no room yet"));
-        assert!(db.health().expect("its health").poisoned.is_none(), "that was no failed write");
         assert_holds(&db, acknowledged, 1);
         fs::remove_file(&ballast).expect("it is there");
+        // What merges leave may have met the end of the disk since.
+        if db.health().expect("its health").poisoned.is_some() {
+            db = db.reopen().expect("it opens with room");
+        }
     }
     eprintln!("{acknowledged} batches fit, opens when full: {opens}");
     let receipt = db.writer().commit(batch(acknowledged)).expect("there is room");
