@@ -87,6 +87,7 @@ fixture: setup
 # The long runs, before a release. Each adds a line to $(FIGURES), and a later one goes on with other seeds.
 FIGURES ?= soak-figures.txt
 KILLS ?= 10000
+LARGE_BATCH ?= 200
 STATES ?= 2000
 DAMAGES ?= 100000
 IO_TO ?= 300
@@ -96,7 +97,8 @@ touch "$(FIGURES)"
 run=$$(grep -c "^$(SOAKED) " "$(FIGURES)" || true)
 first=$$(sed -n 's/^soak-damage .* next \([0-9]*\)$$/\1/p' "$(FIGURES)" | tail -n 1)
 export OFONE_CRASH_SEED=$$((run + 1)) OFONE_POWER_SEED=$$((run * 1000 + 1)) OFONE_DAMAGE_FIRST=$${first:-0}
-export OFONE_CRASH_KILLS=$(KILLS) OFONE_POWER_STATES=$(STATES) OFONE_DAMAGE_CASES=$(DAMAGES) OFONE_IO_TO=$(IO_TO)
+export OFONE_CRASH_KILLS=$(KILLS) OFONE_ERASE_KILLS=$$(($(KILLS) / 10)) OFONE_BACKUP_KILLS=$$(($(KILLS) / 10))
+export OFONE_LARGE_BATCH=$(LARGE_BATCH) OFONE_POWER_STATES=$(STATES) OFONE_DAMAGE_CASES=$(DAMAGES) OFONE_IO_TO=$(IO_TO)
 export OFONE_MIXED_SEED=$$((run + 1)) OFONE_MIXED_SECONDS=$(PART_SECONDS)
 export OFONE_ERASE_SEED=$$((run * 1000 + 1)) OFONE_ERASURES=$(ERASURES)
 export OFONE_FAULTS_SHARE=$$run OFONE_FAULTS_SHARES=$(SHARES)
@@ -108,8 +110,10 @@ echo "$(SOAKED) $$(git rev-parse --short HEAD) $$(($$(date +%s) - begun)) s: $$t
 	| tee -a "$(FIGURES)"
 endef
 export SOAK
+# Kills of writers, and a tenth as many of those who erase, and who back up and restore.
 soak-kill: SOAKED = soak-kill
-soak-kill: TESTS = crash::
+soak-kill: TESTS = crash:: cut_short_by_a_kill a_kill_during_backup
+soak-kill: LARGE_BATCH = 2000
 soak-power: SOAKED = soak-power
 soak-power: TESTS = power::
 soak-io: SOAKED = soak-io
@@ -131,7 +135,7 @@ soak-erase: PARTS = 10
 # The places are dealt out into shares, one a part; parts beyond that strike at later passes.
 SHARES ?= 8
 soak-faults: SOAKED = soak-faults
-soak-faults: TESTS = --ignored failpoints::
+soak-faults: TESTS = --ignored failpoints
 soak-faults: FEATURES = $(FAULTY)
 soak-faults: PARTS = $(SHARES)
 soak-mixed soak-erase soak-faults: setup

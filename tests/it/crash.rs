@@ -14,7 +14,7 @@ fn acknowledged_batches_survive_kill_9_and_no_batch_is_torn() {
     let seed: u64 = setting("OFONE_CRASH_SEED", 1);
     eprintln!("{kills} kills; lives as in: OFONE_CRASH_SEED={seed}");
     let mut ordeal = Ordeal::new();
-    let (mut acknowledged, mut again, mut unclean) = (0, false, 0);
+    let (mut acknowledged, mut events, mut again, mut unclean) = (0, 0, false, 0);
     for generation in 0..kills {
         let random = scramble(&[seed, generation]);
         // After one kill in four the store is killed once more before anybody looks, while it recovers.
@@ -28,12 +28,16 @@ fn acknowledged_batches_survive_kill_9_and_no_batch_is_torn() {
         if ordeal.feeds.len() as u64 >= GENERATIONS_PER_STORE * WRITERS {
             ordeal.inspect(Scope::All);
             unclean += ordeal.unclean;
+            events += ordeal.oracle.acknowledged_events();
             ordeal = Ordeal::new();
         }
     }
     ordeal.inspect(Scope::All);
     unclean += ordeal.unclean;
-    eprintln!("{acknowledged} batches were acknowledged, {unclean} kills left something half done");
+    events += ordeal.oracle.acknowledged_events();
+    eprintln!(
+        "{kills} kills: {acknowledged} batches of {events} events acknowledged, {unclean} left something half done"
+    );
     assert!(acknowledged > kills, "most lives are long enough to write: {acknowledged} batches");
 }
 

@@ -616,21 +616,27 @@ fn child_erases_until_killed() {
     }
 }
 
-#[cfg(unix)]
-#[test]
-fn an_erasure_cut_short_by_a_kill_is_finished_at_the_next_open() {
-    let kills: u64 = setting("OFONE_ERASE_KILLS", 12);
-    let seed: u64 = setting("OFONE_CRASH_SEED", 7);
+/// What became of erasing processes that were killed.
+#[derive(Default)]
+struct Cut {
+    kills: u64,
+    acknowledged: usize,
+    /// Erasures that were not acknowledged, and finished by the next open.
+    finished: usize,
+}
+
+/// Kills processes that erase all of one store, `kills` of them or until nobody is left.
+fn kill_erasures(cut: &mut Cut, kills: u64, seed: u64) {
     let place = scratch();
     let db = filled(place.path(), 300);
     let felt = |db: &Db, number: usize| stream(db, &canary(number)).len();
     let before: Vec<usize> = (0..CUSTOMERS).map(|number| felt(&db, number)).collect();
     drop(db);
-    let (mut acknowledged, mut cut) = (0, 0);
-    for kill in 0..kills {
+    let (mut acknowledged, mut finished) = (0, 0);
+    for round in 0.. {
         let mut told: Vec<usize> = Vec::new();
         // Lives after the first are cut off while they finish what the one before left half done, or soon after.
-        for life in 0..=kill % 3 {
+        for life in 0..=round % 3 {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "erase::child_erases_until_killed", "--nocapture", "--test-threads", "1"])
                 .env("OFONE_ERASE_CHILD", place.path())
@@ -643,10 +649,11 @@ fn an_erasure_cut_short_by_a_kill_is_finished_at_the_next_open() {
                 told.extend(lines.by_ref().find_map(erased));
             }
             // Somewhere within the next erasures.
-            let random = (seed + kill * 3 + life).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48;
+            let random = scramble(&[seed, cut.kills]) >> 48;
             thread::sleep(Duration::from_micros(random << life.min(1)));
             child.kill().unwrap();
             child.wait().unwrap();
+            cut.kills += 1;
             told.extend(lines.filter_map(erased));
         }
         let db = open(place.path(), 300);
@@ -654,17 +661,30 @@ fn an_erasure_cut_short_by_a_kill_is_finished_at_the_next_open() {
         let gone = |number: usize| !left.contains(&Text::from(canary(number)));
         assert!(told.iter().all(|&number| gone(number)), "{told:?}");
         acknowledged += told.len();
-        cut += (0..CUSTOMERS).filter(|&number| gone(number)).count() - acknowledged - cut;
+        finished += (0..CUSTOMERS).filter(|&number| gone(number)).count() - acknowledged - finished;
         for (number, &before) in before.iter().enumerate() {
             assert_eq!(felt(&db, number), if gone(number) { 0 } else { before }, "{number}");
             // Files note bounds, which are names, until they are opened once more.
             assert!(!gone(number) || db.traces(&canary(number)).unwrap().rows.is_empty(), "{number}");
         }
         well(&db);
-        if left.is_empty() {
+        if left.is_empty() || cut.kills >= kills {
             break;
         }
     }
-    eprintln!("{acknowledged} erasures acknowledged, {cut} finished at an open, {kills} kills");
+    cut.acknowledged += acknowledged;
+    cut.finished += finished;
+}
+
+#[test]
+fn an_erasure_cut_short_by_a_kill_is_finished_at_the_next_open() {
+    let kills: u64 = setting("OFONE_ERASE_KILLS", 24);
+    let seed: u64 = setting("OFONE_CRASH_SEED", 7);
+    let mut cut = Cut::default();
+    while cut.kills < kills {
+        kill_erasures(&mut cut, kills, seed);
+    }
+    let Cut { kills, acknowledged, finished } = cut;
+    eprintln!("{kills} kills of who erases: {acknowledged} erasures acknowledged, {finished} finished at an open");
     assert!(acknowledged > 0);
 }

@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use tempfile::TempDir;
 use crate::support::{at, entity, event, link, options, scratch, setting};
 
 pub(crate) const WRITERS: u64 = 2;
+/// Events in a large batch, at most.
+static LARGE_BATCH: LazyLock<u64> = LazyLock::new(|| setting("OFONE_LARGE_BATCH", 200));
 /// A child whose parent is gone ends by itself after this.
 const CHILD_LIFE: Duration = Duration::from_secs(20);
 
@@ -46,7 +49,7 @@ impl Feed {
         let random = scramble(&[self.generation, self.writer, batch]);
         match random % 8 {
             0 => 0,
-            7 => 1 + (random >> 8) % 200,
+            7 => 1 + (random >> 8) % *LARGE_BATCH,
             _ => 1 + (random >> 8) % 20,
         }
     }
@@ -252,10 +255,14 @@ impl Oracle {
         }
     }
 
+    /// Events of everything acknowledged, but those of the doomed.
+    pub(crate) fn acknowledged_events(&self) -> u64 {
+        events_of(&self.acknowledged)
+    }
+
     /// Events of everything settled.
     pub(crate) fn settled_events(&self) -> u64 {
-        let of = |(feed, &batches): (&Feed, &u64)| (0..batches).map(|batch| feed.batch_events(batch)).sum::<u64>();
-        self.settled.iter().map(of).sum::<u64>() + self.doomed_settled.values().sum::<u64>()
+        events_of(&self.settled) + self.doomed_settled.values().sum::<u64>()
     }
 
     /// How the doomed customers break the promise: a retention and an erasure happen whole or not at all, what
@@ -282,6 +289,10 @@ impl Oracle {
         }
         problems
     }
+}
+
+fn events_of(batches: &BTreeMap<Feed, u64>) -> u64 {
+    batches.iter().flat_map(|(feed, &count)| (0..count).map(|batch| feed.batch_events(batch))).sum()
 }
 
 /// Looks up what the store holds of `feeds`.
