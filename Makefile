@@ -73,7 +73,7 @@ PASSES ?= 2
 FAULTY := --features failpoints,planted-bugs
 faults: setup
 	OFONE_FAIL_PASSES=$(PASSES) cargo test $(CHECKED) $(FAULTY) --lib --test it -- \
-		failpoints:: planted --nocapture
+		failpoints:: failpoints_copies:: planted --nocapture
 
 # Everything at once, for a minute; `make test` does it for seconds.
 MIXED_SECONDS ?= 60

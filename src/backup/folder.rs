@@ -119,7 +119,8 @@ impl BackupFolder {
     /// # Errors
     /// `NotFound` when there is no store; `Busy` when another backup is being taken into the folder or the store
     /// was never still for a moment in 30 s; `Invalid` when the folder holds something else; `DiskFull`;
-    /// `Corrupt` when the copy does not open as a store. Nothing is added then.
+    /// `Corrupt` when the copy does not open as a store. Nothing is added then; after an `Io` error of the last
+    /// sync the backup may be there, whole.
     ///
     /// Cost: sorted files that the last backups have are not read again; everything else is read and written
     /// once: new files and the log, up to 512 MiB. The log is replayed into as much memory to try the copy.
@@ -134,6 +135,7 @@ impl BackupFolder {
         let taken = now();
         let (mut files, mut added) = (Vec::new(), 0);
         for captured in capture(store.as_ref(), self.allow_open)? {
+            fail::point("backup.between_files")?;
             let origin = private::origin(&captured.file.metadata()?);
             // Sorted files are written once, so one that looks the same is the same.
             let same = known.get(&(captured.name.as_str(), captured.length, origin));
@@ -144,14 +146,20 @@ impl BackupFolder {
             });
         }
         private::sync_directory(&self.path.join(FILES))?;
+        fail::point("backup.before_trial")?;
         let id = self.ids()?.into_iter().max().unwrap_or(0) + 1;
         let mut manifest = Manifest { id, commit: 0, committed: None, taken, added, files };
         (manifest.commit, manifest.committed) = self.try_out(&manifest)?;
-        let half_done = self.path.join(format!("{id:06}{HALF_DONE}"));
+        let mut half_done = self.path.join(format!("{id:06}{HALF_DONE}"));
+        if fail::bug("list-in-place") {
+            half_done = self.list_path(id);
+        }
         let mut file = private::new_file(&half_done)?;
+        fail::point("backup.during_list")?;
         file.write_all(manifest.to_text().as_bytes())?;
         file.sync_all()?;
         fs::rename(&half_done, self.list_path(id))?;
+        fail::point("backup.after_list")?;
         private::sync_directory(&self.path)?;
         drop(lock);
         Ok(Backup::from(&manifest))
@@ -201,8 +209,10 @@ impl BackupFolder {
         }
         ids.truncate(ids.len().saturating_sub(newest.max(1)));
         for &id in &ids {
+            fail::point("keep.between_lists")?;
             fs::remove_file(self.list_path(id))?;
         }
+        fail::point("keep.before_sweep")?;
         // A list must not come back once its files are gone.
         private::sync_directory(&self.path)?;
         self.sweep()?;
@@ -323,6 +333,7 @@ impl BackupFolder {
             for entry in fs::read_dir(self.path.join(FILES))? {
                 let entry = entry?;
                 if !entry.file_name().to_str().is_some_and(|name| needed.contains(name)) {
+                    fail::point("sweep.between_files")?;
                     fs::remove_file(entry.path())?;
                 }
             }
@@ -349,6 +360,7 @@ impl BackupFolder {
             return Err(Error::new(ErrorKind::Io, told).at(captured.name));
         }
         copy.sync_all()?;
+        fail::point("backup.after_copy")?;
         let entry = Entry { name: captured.name, length, hash, origin };
         if !self.has(&entry) {
             *added += length;
@@ -392,6 +404,7 @@ impl BackupFolder {
         }
         private::open_file(&trial.join(private::LOCK_FILE))?;
         let found = last_commit(&trial)?;
+        fail::point("backup.during_trial")?;
         fs::remove_dir_all(trial)?;
         Ok(found)
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backup::folder::{Backup, BackupFolder, last_commit, make_store};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fail;
 use crate::store::private;
 
 /// Behind the name of a store, that of the directory in which it is put together.
@@ -57,11 +58,13 @@ impl BackupFolder {
         let made = site.path.join(STORE);
         let database = make_store(&made)?;
         for entry in &manifest.files {
+            fail::point("restore.between_files")?;
             let mut file = private::new_file(&database.join(&entry.name))?;
             self.copy_out(entry, &mut file)?;
             file.sync_all()?;
         }
         private::sync_directory(&database)?;
+        fail::point("restore.before_lock_file")?;
         // From here on it would open.
         private::open_file(&made.join(private::LOCK_FILE))?.sync_all()?;
         private::sync_directory(&made)?;
@@ -71,7 +74,9 @@ impl BackupFolder {
             return Err(Error::corrupt(told).at(store.display()));
         }
         finish(&made)?;
+        fail::point("restore.before_rename")?;
         private::rename_new(&made, store)?;
+        fail::point("restore.after_rename")?;
         private::sync_directory(parent)?;
         Ok(Backup::from(&manifest))
     }

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use ofone::backup::{Backup, BackupFolder};
 use ofone::{Db, ErrorKind, Snapshot, StreamItem};
+use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::live::{CUSTOMERS, batch};
 use crate::live_view::{WritingProcess, check};
+use crate::ordeal::scramble;
 use crate::support::{contents, open, options, scratch, setting};
 
 const SEGMENT: usize = 500;
@@ -270,45 +272,86 @@ fn child_copies_until_killed() {
     }
 }
 
-#[test]
-fn a_kill_during_backup_or_restore_leaves_whole_backups_and_no_half_store() {
-    let place = scratch();
-    let (folder, _) = one_backup(place.path());
-    let db = open(&place.path().join("store"), 20);
-    let (mut next, mut half_done) = (6, 0);
-    for kill in 0..setting("OFONE_BACKUP_KILLS", 40u64) {
-        db.writer().commit(batch(next)).expect("a commit");
-        next += 1;
+/// A store, a folder of its backups, and those who copy between them and are cut off.
+pub(crate) struct Copying {
+    place: TempDir,
+    folder: BackupFolder,
+    db: Db,
+    commits: u64,
+    /// How often a look found something half done.
+    pub(crate) half_done: u64,
+}
+
+impl Copying {
+    pub(crate) fn new() -> Copying {
+        let place = scratch();
+        let (folder, _) = one_backup(place.path());
+        let db = open(&place.path().join("store"), 20);
+        let commits = db.snapshot().commit();
+        Copying { place, folder, db, commits, half_done: 0 }
+    }
+
+    /// The test `of` of this binary, in a process of its own that is to copy; before it the store changes.
+    pub(crate) fn process(&mut self, of: &str) -> Command {
+        self.db.writer().commit(batch(self.commits)).expect("a commit");
+        self.commits += 1;
         let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
-        command.args(["--exact", "backup::child_copies_until_killed", "--test-threads", "1"]);
-        command.env("OFONE_BACKUP_CHILD", place.path()).stdout(Stdio::null());
-        if kill % 2 == 1 {
-            command.env("OFONE_BACKUP_RESTORES", "1");
-        }
-        let mut child = command.spawn().expect("it starts");
-        thread::sleep(Duration::from_millis(10 + kill * 37 % 90));
-        child.kill().expect("the kill is sent");
-        child.wait().expect("it is waited for");
-        let target = place.path().join("target");
-        if target.exists() {
-            // Cut off after the rename: a store, unless it was being removed.
-            let _ = fs::remove_dir_all(&target);
-        }
-        let left = place.path().join("target.restoring");
-        half_done += u64::from(left.exists() || place.path().join("backups/trial").exists());
+        command.args(["--exact", of, "--nocapture", "--test-threads", "1"]);
+        command.env("OFONE_BACKUP_CHILD", self.place.path());
+        command
+    }
+
+    /// All backups that are listed are whole, and nothing but a whole store has the name of one.
+    pub(crate) fn inspect(&mut self) {
+        let (target, left) = (self.place.path().join("target"), self.place.path().join("target.restoring"));
+        self.half_done += u64::from(left.exists() || self.place.path().join("backups/trial").exists());
         assert!(Db::open(&left, options(20).create(false)).is_err(), "no store by that name");
-        let list = folder.list().expect("a list");
+        let list = self.folder.list().expect("a list");
         assert!(list.damaged.is_empty() && !list.backups.is_empty(), "{list:?}");
+        for backup in &list.backups {
+            assert_eq!(&self.folder.verify(backup.id).expect("whole"), backup);
+        }
         let last = list.backups.last().expect("one").clone();
-        hold_against(&folder, &last, &db.snapshot(), place.path());
-        folder.restore(Some(last.id), &target).expect("the next restore clears up");
+        hold_against(&self.folder, &last, &self.db.snapshot(), self.place.path());
+        self.folder.restore(Some(last.id), &target).expect("the next restore clears up");
         assert!(!left.exists());
         fs::remove_dir_all(target).expect("it goes");
     }
-    eprintln!("{half_done} kills left something half-done");
-    let last = folder.add(place.path().join("store")).expect("the next backup clears up");
-    folder.keep(1).expect("room");
-    let files = fs::read_dir(place.path().join("backups/files")).expect("files").count() as u64;
-    let names = fs::read_dir(place.path().join("backups")).expect("names").count();
-    assert!(files <= last.files && names == 3, "{files} files, {names} names");
+
+    /// What is left half done goes with the next backup.
+    pub(crate) fn end(self) {
+        let last = self.folder.add(self.place.path().join("store")).expect("the next backup clears up");
+        self.folder.keep(1).expect("room");
+        let files = fs::read_dir(self.place.path().join("backups/files")).expect("files").count() as u64;
+        let names = fs::read_dir(self.place.path().join("backups")).expect("names").count();
+        assert!(files <= last.files && names == 3, "{files} files, {names} names");
+    }
+
+    /// The place of what is restored, if anything has its name.
+    pub(crate) fn restored(&self) -> Option<PathBuf> {
+        Some(self.place.path().join("target")).filter(|target| target.exists())
+    }
+}
+
+#[test]
+fn a_kill_during_backup_or_restore_leaves_whole_backups_and_no_half_store() {
+    let mut copying = Copying::new();
+    let (kills, seed) = (setting("OFONE_BACKUP_KILLS", 40u64), setting("OFONE_CRASH_SEED", 1u64));
+    for kill in 0..kills {
+        let mut command = copying.process("backup::child_copies_until_killed");
+        if kill % 2 == 1 {
+            command.env("OFONE_BACKUP_RESTORES", "1");
+        }
+        let mut child = command.stdout(Stdio::null()).spawn().expect("it starts");
+        thread::sleep(Duration::from_millis(10 + scramble(&[seed, kill]) % 90));
+        child.kill().expect("the kill is sent");
+        child.wait().expect("it is waited for");
+        if let Some(target) = copying.restored() {
+            // Cut off after the rename: a store, unless it was being removed.
+            let _ = fs::remove_dir_all(target);
+        }
+        copying.inspect();
+    }
+    eprintln!("{kills} kills of who backs up or restores: {} left something half done", copying.half_done);
+    copying.end();
 }

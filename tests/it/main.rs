@@ -8,7 +8,7 @@
 //! * `index_plan.rs` holds the index against reading, over the world of `index_world.rs`.
 //! * `ordeal.rs` has a process that writes and an oracle: `crash.rs` kills it again and again, `power.rs` cuts
 //!   its power and `io_errors.rs` has its writes fail, both through `shim.rs`; `full_disk.rs` fills its disk,
-//!   `failpoints.rs` strikes at every named place (with the features of `make faults`).
+//!   `failpoints.rs` and `failpoints_copies.rs` strike at every named place (with the features of `make faults`).
 //! * `damage.rs` flips bytes on disk, `damage_sweep.rs` does worse to every file.
 //! * `directory.rs` is about whose a store is and who has it open, `write_errors.rs` about full disks and other
 //!   failed writes, `fixture.rs` about a store of an earlier build.
@@ -72,6 +72,9 @@ mod full_disk;
 
 #[cfg(feature = "failpoints")]
 mod failpoints;
+
+#[cfg(feature = "failpoints")]
+mod failpoints_copies;
 
 #[cfg(all(feature = "failpoints", feature = "planted-bugs"))]
 mod planted;

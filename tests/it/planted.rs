@@ -9,10 +9,11 @@ use crate::failpoints::{SHOWN_BY_A_CRASH, named_in_the_sources};
 use crate::power::SHOWN_BY_A_POWER_CUT;
 
 /// A bug, and the test that fails with it.
-const SHOWN: [(&str, &str); 8] = [
+const SHOWN: [(&str, &str); 9] = [
     ("admit-erased", "erase::who_was_erased_does_not_come_back_and_what_was_theirs_only_with_something_new"),
     ("ignore-status", "damage::a_flipped_byte_in_a_sealed_file_is_never_another_answer"),
     ("leave-rows", "erase::a_snapshot_of_before_a_merge_finds_by_name_what_retention_removed_after_it"),
+    ("list-in-place", "failpoints_copies::a_crash_at_every_place_of_backup_and_restore_leaves_whole_backups"),
     ("retry-sync", "io_errors::a_failed_sync_is_never_acknowledged_and_loses_nothing"),
     ("run-past-prefix", "isolation::no_question_about_one_of_a_thousand_customers_tells_anything_of_another"),
     ("spare-files", "erase::erasures_leave_no_byte_in_any_row_or_file"),
