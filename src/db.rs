@@ -281,8 +281,9 @@ impl Db {
     /// `NotFound` when there is no store; `Busy` when its files did not keep still for a moment in 30 s; and
     /// as [`Db::open`], `Busy` by a writer excepted.
     ///
-    /// Cost: that of an open: what is not sealed is replayed into memory. All files of the store are held
-    /// open, one descriptor each, so disk space of files deleted meanwhile is free only afterwards.
+    /// Cost: that of an open: what is not sealed is replayed into memory, and where files hardly keep still the
+    /// log is copied into memory before. All files of the store are held open, one descriptor each, so disk
+    /// space of files deleted meanwhile is free only afterwards.
     #[expect(clippy::needless_pass_by_value, reason = "as Db::open takes them")]
     pub fn look(path: impl AsRef<Path>, options: Options) -> Result<Snapshot> {
         let (lookup, view) = look(path.as_ref(), &options.settings)?;

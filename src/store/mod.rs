@@ -4,6 +4,7 @@
 //!
 //! It knows keys and values as bytes only.
 
+mod aside;
 mod beginning;
 mod directory;
 mod failure;

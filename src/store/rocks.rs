@@ -12,6 +12,7 @@ use rocksdb::{
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
+use crate::store::aside::Aside;
 use crate::store::beginning::{check_beginning, nearest_existing, sync_names};
 use crate::store::directory::Directory;
 use crate::store::failure::failure;
@@ -20,7 +21,7 @@ use crate::store::log::{self, LogSizes};
 use crate::store::mend::{check_tables, open_whole};
 use crate::store::reserve::{Loan, Reserve};
 use crate::store::snapshot::Cursor;
-use crate::store::steady::steadily;
+use crate::store::steady::{PATIENCE, capture, never_still, steadily};
 use crate::store::table::TableWriter;
 use crate::store::unfinished;
 
@@ -28,6 +29,9 @@ pub(super) type Rocks = DBWithThreadMode<SingleThreaded>;
 
 /// A value that stays where RocksDB has it.
 pub(crate) type Pinned<'a> = DBPinnableSlice<'a>;
+
+/// How long to try to look at files where they are, before they are looked at aside.
+const LOOK_IN_PLACE: Duration = Duration::from_secs(1);
 
 /// How to open a database.
 #[derive(Clone, Copy, Debug)]
@@ -137,15 +141,17 @@ impl Store {
     pub(crate) fn look(path: &Path, setup: Setup) -> Result<Store> {
         let database = Directory::to_read(path, setup.allow_open)?;
         let cache = Cache::new_hyper_clock_cache(setup.cache_bytes, 0);
-        let mut options = options();
-        // Files that the writer deletes later stay readable, since they are open.
-        options.set_max_open_files(-1);
         // RocksDB leaves open what a read-only database sees while another process writes the files. Here
-        // they keep still until all are open, and the log is read.
-        let rocks = steadily(&database, |_| {
-            Rocks::open_cf_descriptors_read_only(&options, &database, families(&cache), false)
-                .map_err(|cause| failure(cause, "open"))
-        })?;
+        // they keep still until all are open, and the log is read; or what was captured does.
+        let patience = if Aside::is_possible() { LOOK_IN_PLACE } else { PATIENCE };
+        let rocks = match steadily(&database, patience, |_| open_to_read(&database, &cache))? {
+            Some(rocks) => rocks,
+            None if Aside::is_possible() => {
+                let aside = Aside::of(capture(path, setup.allow_open)?)?;
+                open_to_read(aside.path(), &cache)?
+            }
+            None => return Err(never_still(&database)),
+        };
         let (reserve, found) = (Reserve::new(&database, 0), Found::default());
         Ok(Store { rocks, staging: PathBuf::new(), database, cache, reserve, found, _directory: None })
     }
@@ -389,6 +395,16 @@ impl Store {
 }
 
 /// What an open store and a look have in common.
+/// Opens RocksDB's files, which keep still meanwhile, for reading alone. Afterwards all are open, and nothing
+/// is read by name.
+pub(super) fn open_to_read(database: &Path, cache: &Cache) -> Result<Rocks> {
+    let mut options = options();
+    // Files that the writer deletes later stay readable, since they are open.
+    options.set_max_open_files(-1);
+    Rocks::open_cf_descriptors_read_only(&options, database, families(cache), false)
+        .map_err(|cause| failure(cause, "open"))
+}
+
 fn options() -> Options {
     let mut options = Options::default();
     // A torn tail of the newest log is what a crash leaves; damage before it is an error.

@@ -14,8 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::directory::Directory;
 use crate::store::private;
 
-/// How long to wait for a moment without edits. Edits come with flushes, seals and compactions.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for a moment without edits in which all files can be opened. Edits come with flushes,
+/// seals and compactions.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A file of a database as it was at one moment: the first `length` bytes of it.
 pub(crate) struct Captured {
@@ -32,7 +33,7 @@ pub(crate) struct Captured {
 /// `Busy` when the files never kept still, `NotFound` when there is no database.
 pub(crate) fn capture(path: &Path, allow_open: bool) -> Result<Vec<Captured>> {
     let database = &Directory::to_read(path, allow_open)?;
-    steadily(database, |moment| {
+    let captured = steadily(database, PATIENCE, |moment| {
         let mut files = Vec::new();
         for name in names(database)? {
             let belongs = ["sst", "log"].iter().any(|ending| has_ending(&name, ending))
@@ -51,26 +52,35 @@ pub(crate) fn capture(path: &Path, allow_open: bool) -> Result<Vec<Captured>> {
             files.push(Captured { name, file, length });
         }
         Ok(files)
-    })
+    })?;
+    captured.ok_or_else(|| never_still(database))
+}
+
+pub(super) fn never_still(database: &Path) -> Error {
+    Error::new(ErrorKind::Busy, "the store was never still enough to be looked at").at(database.display())
 }
 
 const CURRENT: &str = "CURRENT";
 const IDENTITY: &str = "IDENTITY";
 
-/// Runs `act` until it ran while nothing was edited; its failures meanwhile do not count.
-pub(super) fn steadily<R>(database: &Path, mut act: impl FnMut(&Moment) -> Result<R>) -> Result<R> {
+/// Runs `act` until it ran while nothing was edited; its failures meanwhile do not count. `None` when it never
+/// did within about `patience`.
+pub(super) fn steadily<R>(
+    database: &Path,
+    patience: Duration,
+    mut act: impl FnMut(&Moment) -> Result<R>,
+) -> Result<Option<R>> {
     let begin = Instant::now();
     let mut pause = Duration::from_micros(200);
     loop {
         if let Some(before) = Moment::of(database)? {
             let outcome = act(&before);
             if Moment::of(database)? == Some(before) {
-                return outcome;
+                return outcome.map(Some);
             }
         }
-        if begin.elapsed() > PATIENCE {
-            let told = "the store was never still enough to be looked at";
-            return Err(Error::new(ErrorKind::Busy, told).at(database.display()));
+        if begin.elapsed() > patience {
+            return Ok(None);
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
