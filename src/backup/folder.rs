@@ -1,7 +1,7 @@
 //! The folder: adding a backup, listing, verifying, dropping old ones.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
 use crate::model::Timestamp;
 use crate::segment::{commit_wall, load_manifest};
+use crate::store::private::Locked;
 use crate::store::{Captured, Family, Setup, Store, StoreSnapshot, capture, private};
 use std::sync::Arc;
 
@@ -225,12 +226,12 @@ impl BackupFolder {
     }
 
     /// Takes the folder for changing it, or for reading its files.
-    pub(super) fn lock(&self, change: bool) -> Result<File> {
+    pub(super) fn lock(&self, change: bool) -> Result<Locked> {
         if change && fs::symlink_metadata(self.path.join(MARKER)).is_err() {
             private::adopt_directory(&self.path, self.allow_open)?;
         }
         let path = self.path.join(MARKER);
-        let mut marker = if change {
+        let marker = if change {
             if !self.allow_open {
                 private::check_private(&self.path, &fs::metadata(&self.path)?)?;
             }
@@ -239,15 +240,12 @@ impl BackupFolder {
             self.check_marker()?;
             private::read_file(&path)?
         };
-        match if change { marker.try_lock() } else { marker.try_lock_shared() } {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let told = "backups come or go in the folder just now";
-                return Err(Error::new(ErrorKind::Busy, told).at(self.path.display()));
-            }
-            Err(TryLockError::Error(cause)) => return Err(Error::from(cause).at(path.display())),
-        }
+        let lock = Locked::take(marker, !change).map_err(|cause| Error::from(cause).at(path.display()))?;
+        let lock = lock.ok_or_else(|| {
+            Error::new(ErrorKind::Busy, "backups come or go in the folder just now").at(self.path.display())
+        })?;
         if change {
+            let mut marker = lock.file();
             if marker.metadata()?.len() == 0 {
                 marker.write_all(MARK.as_bytes())?;
                 marker.sync_all()?;
@@ -255,7 +253,7 @@ impl BackupFolder {
             self.check_marker()?;
             private::make_directory(&self.path.join(FILES))?;
         }
-        Ok(marker)
+        Ok(lock)
     }
 
     fn check_marker(&self) -> Result<()> {

@@ -1,12 +1,12 @@
 //! From a backup to a store, in a directory that was not there.
 
-use std::fs::{self, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::backup::folder::{Backup, BackupFolder, last_commit, make_store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
-use crate::store::private;
+use crate::store::private::{self, Locked};
 
 /// Behind the name of a store, that of the directory in which it is put together.
 const UNDER_WAY: &str = ".restoring";
@@ -85,7 +85,7 @@ impl BackupFolder {
 /// A directory in which a store is put together, removed when dropped.
 struct Site {
     path: PathBuf,
-    _claim: fs::File,
+    _claim: Locked,
 }
 
 impl Site {
@@ -98,18 +98,13 @@ impl Site {
         }
         private::make_directory(&path)?;
         let file = private::open_file(&claim)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(at(Error::new(ErrorKind::Busy, "another process restores this store")));
-            }
-            Err(TryLockError::Error(cause)) => return Err(at(cause.into())),
-        }
+        let taken = Locked::take(file, false).map_err(|cause| at(cause.into()))?;
+        let taken = taken.ok_or_else(|| at(Error::new(ErrorKind::Busy, "another process restores this store")))?;
         let left = path.join(STORE);
         if fs::symlink_metadata(&left).is_ok_and(|found| found.is_dir()) {
             fs::remove_dir_all(left)?;
         }
-        Ok(Site { path, _claim: file })
+        Ok(Site { path, _claim: taken })
     }
 }
 

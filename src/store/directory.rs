@@ -1,13 +1,13 @@
 //! A store's directory: nobody else's, and one handle at a time, whatever the spelling of its path.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::private::{self, DATABASE, LOCK_FILE};
+use crate::store::private::{self, DATABASE, LOCK_FILE, Locked};
 use crate::store::unfinished::check_finished;
 
 /// Files written outside and not yet taken in live here; wiped at open, once nothing is missing.
@@ -21,7 +21,7 @@ const STAGING: &str = "staging";
 /// it still guards the store when somebody puts another file in the place of ours.
 pub(super) struct Directory {
     path: PathBuf,
-    file: File,
+    _lock: Locked,
     // Given up after the lock on the file.
     _claim: Claim,
     // Open, so that while the claim stands no other directory gets this one's inode.
@@ -58,13 +58,10 @@ impl Directory {
         if !allow_open {
             private::check_private(&path, &metadata()?)?;
         }
-        let file = private::open_file(&lock)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(busy("another", &path)),
-            Err(TryLockError::Error(cause)) => return Err(Error::from(cause).at(lock.display())),
-        }
-        let directory = Directory { path, file, _claim: claim, _held: held };
+        let taken = Locked::take(private::open_file(&lock)?, false);
+        let taken = taken.map_err(|cause| Error::from(cause).at(lock.display()))?;
+        let taken = taken.ok_or_else(|| busy("another", &path))?;
+        let directory = Directory { path, _lock: taken, _claim: claim, _held: held };
         private::make_directory(&directory.database())?;
         Ok(directory)
     }
@@ -118,18 +115,10 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // Closing alone would not do: a process that is being started holds a copy of the descriptor
-        // until it runs its program, and the lock with it.
-        let _ = self.file.unlock();
-    }
-}
-
 /// Holds a store's directory as it is, until dropped: nobody opens it meanwhile, and nothing in it is written.
 pub(super) struct Looked {
     path: PathBuf,
-    file: Option<File>,
+    _lock: Option<Locked>,
     _claim: Claim,
     _held: File,
 }
@@ -150,27 +139,20 @@ impl Looked {
         }
         let lock = path.join(LOCK_FILE);
         // Anything but a file is no lock of ours.
-        let file = match fs::symlink_metadata(&lock) {
-            Ok(found) if found.is_file() => Some(File::open(&lock).map_err(failed)?),
+        let taken = match fs::symlink_metadata(&lock) {
+            Ok(found) if found.is_file() => {
+                let taken = Locked::take(File::open(&lock).map_err(failed)?, false);
+                let taken = taken.map_err(|cause| Error::from(cause).at(lock.display()))?;
+                Some(taken.ok_or_else(|| busy("another", &path))?)
+            }
             _ => None,
         };
-        match file.as_ref().map(File::try_lock) {
-            None | Some(Ok(())) => Ok(Looked { path, file, _claim: claim, _held: held }),
-            Some(Err(TryLockError::WouldBlock)) => Err(busy("another", &path)),
-            Some(Err(TryLockError::Error(cause))) => Err(Error::from(cause).at(lock.display())),
-        }
+        Ok(Looked { path, _lock: taken, _claim: claim, _held: held })
     }
 
     /// Where RocksDB's files are.
     pub(super) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
-    }
-}
-
-impl Drop for Looked {
-    fn drop(&mut self) {
-        // As of `Directory`.
-        let _ = self.file.as_ref().map(File::unlock);
     }
 }
 

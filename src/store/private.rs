@@ -2,7 +2,7 @@
 //!
 //! Modes are set on what was opened, never left to the umask, and no symbolic link is followed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -15,6 +15,32 @@ use crate::error::{Error, Result};
 pub(crate) const LOCK_FILE: &str = "ofone.lock";
 /// RocksDB's own files.
 pub(crate) const DATABASE: &str = "db";
+
+/// A lock on a file that other processes meet, given up when dropped.
+pub(crate) struct Locked(File);
+
+impl Locked {
+    /// Alone, or with others who have it shared. `None` when somebody else has it.
+    pub(crate) fn take(file: File, shared: bool) -> io::Result<Option<Locked>> {
+        match if shared { file.try_lock_shared() } else { file.try_lock() } {
+            Ok(()) => Ok(Some(Locked(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(cause)) => Err(cause),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing alone would not do: a process that is being started holds a copy of the descriptor
+        // until it runs its program, and the lock with it.
+        let _ = self.0.unlock();
+    }
+}
 
 /// Makes a directory and those above it that are missing, all with mode 0700.
 pub(crate) fn make_directories(path: &Path) -> Result<()> {

@@ -355,3 +355,26 @@ fn a_kill_during_backup_or_restore_leaves_whole_backups_and_no_half_store() {
     eprintln!("{kills} kills of who backs up or restores: {} left something half done", copying.half_done);
     copying.end();
 }
+
+/// A process that is being started has copies of all descriptors, locked ones too.
+#[test]
+fn a_folder_is_free_at_once_however_many_processes_are_being_started() {
+    let place = scratch();
+    let (folder, _) = one_backup(place.path());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                Command::new("true").status().expect("it runs");
+            }
+        });
+        for _ in 0..1000 {
+            let kept = folder.keep(1);
+            if kept.is_err() {
+                done.store(true, Ordering::Release);
+            }
+            assert_eq!(kept.expect("free"), Vec::<u64>::new());
+        }
+        done.store(true, Ordering::Release);
+    });
+}
