@@ -164,6 +164,7 @@ bench: setup
 # new code stay in $(FUZZED), beside the seeds of fuzz/corpus, which `make test` replays.
 TARGET ?= operations
 SECONDS ?= 60
+AT_ONCE ?= 2
 TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 CARGO_FUZZ := $(CARGO_TARGET_DIR)/tools/bin/cargo-fuzz
 FUZZED := $(CARGO_TARGET_DIR)/fuzzed
@@ -197,11 +198,11 @@ rocksdb: setup
 fuzz: rocksdb $(CARGO_FUZZ)
 	@sh -c "$$FUZZ" fuzz $(TARGET) $(SECONDS)
 
-# Every target for some seconds, two at once.
+# Every target for some seconds, as many at once as there are cores in CI.
 fuzz-short: SECONDS = 20
 fuzz-short: rocksdb $(CARGO_FUZZ)
 	@sh -c "$$FUZZ" fuzz native 1
-	@printf '%s\n' $(TARGETS) | xargs -P 2 -I '{}' sh -c "$$FUZZ" fuzz '{}' $(SECONDS)
+	@printf '%s\n' $(TARGETS) | xargs -P $(AT_ONCE) -I '{}' sh -c "$$FUZZ" fuzz '{}' $(SECONDS)
 
 # Those that the figures do not name yet.
 soak-fuzz: SECONDS = 1200
@@ -209,7 +210,7 @@ soak-fuzz: rocksdb $(CARGO_FUZZ)
 	@touch "$(FIGURES)"
 	@sh -c "$$FUZZ" fuzz native 1
 	@for target in $(TARGETS); do grep -q "^fuzz .* $$target:" "$(FIGURES)" || echo "$$target"; done | \
-		xargs -P 2 -I '{}' sh -c "$$FUZZ" fuzz '{}' $(SECONDS) '$(abspath $(FIGURES))'
+		xargs -P $(AT_ONCE) -I '{}' sh -c "$$FUZZ" fuzz '{}' $(SECONDS) '$(abspath $(FIGURES))'
 
 define SETUP
 set -eu
