@@ -165,10 +165,16 @@ pub(crate) fn decode<L: Layouts + ?Sized>(
     let heads = &mut scratch.heads;
     heads.clear();
     heads.reserve(count);
-    let mut time = base.time;
+    let (mut time, mut ascend) = (base.time, true);
     for _ in 0..count {
-        time = time.wrapping_add(reader.varint()?.wrapping_mul(nanos) as i64);
+        let next = time.wrapping_add(reader.varint()?.wrapping_mul(nanos) as i64);
+        ascend &= next >= time;
+        time = next;
         heads.push(Head { time, ..Head::default() });
+    }
+    // No window has the last instant, so no event does.
+    if !ascend || time == i64::MAX {
+        return Err(Error::corrupt("times that no chunk has"));
     }
     let (from, to) = wanted.times();
     let first = heads.partition_point(|head| head.time < from);

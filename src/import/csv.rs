@@ -1,6 +1,7 @@
 //! Rows of delimited text as JSON objects of texts, so that a mapping sees one kind of record.
 
 use std::borrow::Cow;
+use std::io::{Chain, Read};
 
 use crate::error::{Error, Result};
 use crate::import::json::{Node, repeated};
@@ -22,14 +23,18 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    fn reader<'b>(&self, bytes: &'b [u8]) -> csv::Reader<&'b [u8]> {
-        csv::ReaderBuilder::new()
+    /// Reads rows, and tells by how much its positions are ahead of `bytes`. It would drop a byte order mark, which
+    /// here is one amid a feed, and so part of a cell: an empty row before it keeps it.
+    fn reader<'b>(&self, bytes: &'b [u8]) -> (csv::Reader<Chain<&'b [u8], &'b [u8]>>, usize) {
+        let before: &[u8] = if bytes.starts_with(b"\xef\xbb\xbf") { b"\n" } else { b"" };
+        let reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .delimiter(self.delimiter)
             .quoting(self.quote.is_some())
             .quote(self.quote.unwrap_or(b'"'))
-            .from_reader(bytes)
+            .from_reader(before.chain(bytes));
+        (reader, before.len())
     }
 
     /// The names of the columns: those of the mapping, else those of the first row, which is cut
@@ -59,14 +64,15 @@ impl Dialect {
     }
 
     fn cut_header(&self, piece: &mut Piece) -> Result<Vec<String>> {
-        let mut reader = self.reader(&piece.bytes);
+        let (mut reader, ahead) = self.reader(&piece.bytes);
         let mut row = csv::StringRecord::new();
         let read =
             reader.read_record(&mut row).map_err(|cause| Error::invalid("unreadable header row").because(cause))?;
         if !read {
             return Err(Error::invalid("no header row"));
         }
-        let end = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX).min(piece.bytes.len());
+        let end = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX);
+        let end = end.saturating_sub(ahead).min(piece.bytes.len());
         let header: Vec<u8> = piece.bytes.drain(..end).collect();
         piece.first_line += memchr::memchr_iter(b'\n', &header).count() as u64;
         Ok(row.iter().map(str::to_owned).collect())
@@ -83,13 +89,14 @@ pub(super) fn decode(
 ) {
     let Some(dialect) = mapping.dialect() else { return };
     let bytes = std::mem::take(&mut parsed.bytes);
-    let mut reader = dialect.reader(&bytes);
+    let (mut reader, ahead) = dialect.reader(&bytes);
     let mut cells = csv::ByteRecord::new();
     let (mut line, mut counted) = (first_line, 0);
     let mut from = 0;
     // Reading from memory fails on nothing: `flexible` allows any number of cells.
     while let Ok(true) = reader.read_byte_record(&mut cells) {
-        let to = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX).min(bytes.len());
+        let to = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX);
+        let to = to.saturating_sub(ahead).min(bytes.len());
         let row = trimmed(&bytes, from, to);
         from = to;
         line += memchr::memchr_iter(b'\n', &bytes[counted..row.start]).count() as u64;
