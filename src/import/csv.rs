@@ -22,10 +22,12 @@ pub(super) struct Dialect {
     pub(super) header: bool,
 }
 
+type Rows<'b> = csv::Reader<Chain<&'b [u8], &'b [u8]>>;
+
 impl Dialect {
     /// Reads rows, and tells by how much its positions are ahead of `bytes`. It would drop a byte order mark, which
     /// here is one amid a feed, and so part of a cell: an empty row before it keeps it.
-    fn reader<'b>(&self, bytes: &'b [u8]) -> (csv::Reader<Chain<&'b [u8], &'b [u8]>>, usize) {
+    fn reader<'b>(&self, bytes: &'b [u8]) -> (Rows<'b>, usize) {
         let before: &[u8] = if bytes.starts_with(b"\xef\xbb\xbf") { b"\n" } else { b"" };
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
