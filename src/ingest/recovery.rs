@@ -84,6 +84,7 @@ impl Recovery {
 pub(super) fn open_header(store: &Store, settings: &Settings) -> Result<Header> {
     match load_header(store)? {
         Some(header) => check_format(&header).map(|()| header),
+        None if store.found().is_begun() => Err(Error::corrupt("the header is gone").at(Family::Meta.name())),
         None => {
             gate::check_customer_type(&settings.customer_type, &settings.limits)
                 .map_err(|rejection| Error::invalid(rejection.reason()))?;

@@ -22,6 +22,16 @@ pub(super) fn check_beginning(database: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether there is a sorted file of RocksDB, listed or not.
+pub(super) fn has_tables(database: &Path) -> Result<bool> {
+    for entry in fs::read_dir(database)? {
+        if entry?.path().extension().is_some_and(|extension| extension == "sst") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The nearest directory on the way to `path` that is there.
 pub(super) fn nearest_existing(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path.ancestors().find(|path| path.exists())?).ok()

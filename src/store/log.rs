@@ -35,8 +35,7 @@ pub(crate) struct LogSizes {
 /// Measures the log files in a directory, without reading the records.
 ///
 /// # Errors
-/// `Corrupt` for a part of a file that is used again, also in RocksDB's manifest, which is framed as its
-/// log: RocksDB looks at it for ever instead of refusing it.
+/// `Corrupt` for a part of a file that is used again: RocksDB looks at it for ever instead of refusing it.
 pub(super) fn measure(directory: &Path) -> Result<LogSizes> {
     let mut sizes = LogSizes::default();
     for path in files(directory)? {
@@ -45,14 +44,26 @@ pub(super) fn measure(directory: &Path) -> Result<LogSizes> {
         sizes.bytes += bytes;
         sizes.torn_bytes += bytes - whole;
     }
-    match fs::read_to_string(directory.join("CURRENT")) {
-        Ok(manifest) if directory.join(manifest.trim_end()).is_file() => {
-            measure_file(&directory.join(manifest.trim_end()))?;
-        }
-        // RocksDB tells what is wrong with it.
-        _ => {}
-    }
     Ok(sizes)
+}
+
+/// Looks at RocksDB's list of files, which is framed as its log. RocksDB takes a length that leads beyond the end
+/// for a write that was cut off, shows the store as it was before, and deletes all files of later.
+///
+/// # Errors
+/// `Corrupt` when a whole edit lies behind one that is not whole; and as [`measure`].
+pub(super) fn check_list(directory: &Path) -> Result<()> {
+    let path = match fs::read_to_string(directory.join("CURRENT")) {
+        Ok(name) if directory.join(name.trim_end()).is_file() => directory.join(name.trim_end()),
+        // RocksDB tells what is wrong with it.
+        _ => return Ok(()),
+    };
+    let (bytes, whole) = measure_file(&path)?;
+    if whole < bytes && is_record_behind(&File::open(&path)?, whole)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return Err(Error::corrupt("the list of files is damaged").at(format!("{name}, byte {whole}")));
+    }
+    Ok(())
 }
 
 /// The bytes of a file, and those up to the end of its last whole record.
@@ -126,14 +137,19 @@ pub(super) fn damaged_end(directory: &Path) -> io::Result<Option<u64>> {
     let file = File::open(&newest)?;
     let Some(damage) = damage_in_file(&file)? else { return Ok(None) };
     let length = file.metadata()?.len();
-    let behind = |start, block: &[u8]| {
-        let from = (damage + 1).saturating_sub(start) as usize;
-        (from..block.len()).any(|at| begins_record(block, at)).then_some(())
-    };
-    if each_block(&file, damage - damage % BLOCK, behind)?.is_some() {
+    if is_record_behind(&file, damage)? {
         return Ok(None);
     }
     Ok(whole_bytes(&file, damage)?.ok().map(|whole| length - whole))
+}
+
+/// Whether a record begins anywhere behind `place`.
+fn is_record_behind(file: &File, place: u64) -> io::Result<bool> {
+    let behind = |start, block: &[u8]| {
+        let from = (place + 1).saturating_sub(start) as usize;
+        (from..block.len()).any(|at| begins_record(block, at)).then_some(())
+    };
+    Ok(each_block(file, place - place % BLOCK, behind)?.is_some())
 }
 
 /// Whether a record begins at `at`, by its checksum.
@@ -365,7 +381,7 @@ mod tests {
                 let place = TempDir::new().unwrap();
                 fs::write(place.path().join("CURRENT"), "MANIFEST-000003\n").unwrap();
                 fs::write(place.path().join("MANIFEST-000003"), &spoilt).unwrap();
-                let error = measure(place.path()).unwrap_err();
+                let error = check_list(place.path()).unwrap_err();
                 assert_eq!(error.place(), Some(format!("MANIFEST-000003, byte {begin}").as_str()));
             }
         }

@@ -13,7 +13,7 @@ use rocksdb::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
 use crate::store::aside::Aside;
-use crate::store::beginning::{check_beginning, nearest_existing, sync_names};
+use crate::store::beginning::{check_beginning, has_tables, nearest_existing, sync_names};
 use crate::store::directory::Directory;
 use crate::store::failure::failure;
 use crate::store::families::Family;
@@ -52,9 +52,18 @@ pub(crate) struct Setup {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) log: LogSizes,
+    /// Whether there was a sorted file.
+    has_tables: bool,
     pub(crate) staged_files: u64,
     /// Of these, the files that were missing in the database and are in it again.
     pub(crate) put_back: u64,
+}
+
+impl Found {
+    /// Whether anything was ever written: the header is the first record.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.has_tables || self.log.bytes > self.log.torn_bytes
+    }
 }
 
 /// A RocksDB database with our families: locked against others, or only looked at.
@@ -81,7 +90,8 @@ impl Store {
         // Recovery writes before it frees.
         let loan = reserve.lend(setup.reserve_bytes)?;
         let (database, staging) = (directory.database(), directory.staging());
-        let mut found = Found { log: log::measure(&database)?, ..Found::default() };
+        log::check_list(&database)?;
+        let mut found = Found { log: log::measure(&database)?, has_tables: has_tables(&database)?, ..Found::default() };
         let cache = Cache::new_hyper_clock_cache(setup.cache_bytes, 0);
         let mut options = options();
         options.create_if_missing(true);
@@ -144,7 +154,10 @@ impl Store {
         // RocksDB leaves open what a read-only database sees while another process writes the files. Here
         // they keep still until all are open, and the log is read; or what was captured does.
         let patience = if Aside::is_possible() { LOOK_IN_PLACE } else { PATIENCE };
-        let rocks = match steadily(&database, patience, |_| open_to_read(&database, &cache))? {
+        let rocks = match steadily(&database, patience, |_| {
+            log::check_list(&database)?;
+            open_to_read(&database, &cache)
+        })? {
             Some(rocks) => rocks,
             None if Aside::is_possible() => {
                 let aside = Aside::of(capture(path, setup.allow_open)?)?;

@@ -374,3 +374,64 @@ fn a_store_without_the_file_it_begins_with_is_refused_and_stays_as_it_is() {
     assert_eq!(answers(&store).expect("it opens").told.len(), whole.told.len());
     assert!(!judge(&store, &whole, "the file was away"), "nothing is lost");
 }
+
+/// RocksDB shows the store as it was before an edit whose length leads beyond the end, and deletes what came later.
+fn spoil_list_of_files(sealed: u64, edits_at_least: usize) {
+    let place = scratch();
+    let (store, spoilt) = (place.path().join("store"), place.path().join("spoilt"));
+    let db = Db::open(&store, options(300)).expect("a store");
+    if sealed > 0 {
+        write(&db, 0..sealed);
+        db.flush().and_then(|()| db.wait_until_quiet()).expect("quiet");
+    }
+    write(&db, sealed..sealed + 10);
+    let whole = told(&db).expect("answers");
+    drop(db);
+    let current = fs::read_to_string(store.join("db/CURRENT")).expect("a name");
+    let list = Path::new("db").join(current.trim_end());
+    let bytes = fs::read(store.join(&list)).expect("a list");
+    let mut edits = Vec::new();
+    let mut at = 0;
+    while at + 7 <= bytes.len() {
+        edits.push(at);
+        at += 7 + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+    }
+    assert!(at == bytes.len() && at < 32 << 10 && edits.len() >= edits_at_least, "{} edits in one block", edits.len());
+    let mut refused = 0;
+    for &at in &edits {
+        let mut longer = bytes.clone();
+        longer[at + 5] ^= 0x80;
+        for (what, list_now) in [("longer", longer), ("cut", bytes[..at + 9].to_vec())] {
+            copy(&store, &spoilt);
+            fs::write(spoilt.join(&list), list_now).expect("written");
+            match answers(&spoilt) {
+                Ok(answers) => {
+                    let same = answers.told.iter().zip(&whole).all(|(now, before)| match (now, before) {
+                        (Ok(now), Ok(before)) => now == before,
+                        (now, _) => now.is_err(),
+                    });
+                    assert!(same, "byte {at} of {}, {what}: {:?}", bytes.len(), answers.problems);
+                }
+                Err(error) => {
+                    assert!(error.kind() == ErrorKind::Corrupt && error.place().is_some(), "{at}, {what}: {error:?}");
+                    assert!(what == "cut" || tables(&spoilt) == tables(&store), "{at}: it is left as it was found");
+                    refused += 1;
+                }
+            }
+            fs::remove_dir_all(&spoilt).expect("it goes");
+        }
+    }
+    assert!(refused + 1 >= edits.len(), "{refused} of {} edits were missed", edits.len());
+}
+
+fn tables(store: &Path) -> usize {
+    let names = fs::read_dir(store.join("db")).expect("a directory").map(|entry| entry.expect("an entry").path());
+    names.filter(|name| name.extension().is_some_and(|extension| extension == "sst")).count()
+}
+
+#[test]
+fn a_damaged_or_cut_list_of_files_is_never_another_answer() {
+    spoil_list_of_files(40, 20);
+    // All of it in the log.
+    spoil_list_of_files(0, 3);
+}
