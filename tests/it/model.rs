@@ -225,9 +225,11 @@ impl Model {
             let somebody = !event.subjects.is_empty();
             event.subjects.retain(|entity| !own.contains(entity));
             event.context.retain(|entity| !own.contains(entity));
-            let known = event.id.is_none() && contents.contains(&event.name());
-            contents.push(event.name());
-            !known && (!somebody || !event.subjects.is_empty())
+            let stays = !somebody || !event.subjects.is_empty();
+            let stays = stays && (event.id.is_some() || !contents.contains(&event.name()));
+            // What goes leaves its name to others.
+            contents.extend(stays.then(|| event.name()));
+            stays
         });
         self.statements.retain(|change| !own.contains(change.triple().0) && !own.contains(change.triple().2));
         self.entities.retain(|entity| !own.contains(entity));
