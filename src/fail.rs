@@ -4,8 +4,9 @@
 use crate::error::Result;
 
 /// A place that has a name. `OFONE_FAIL=name:nth:abort` ends the process when it is passed for the nth
-/// time, `name:nth:error` makes it return an `Io` error then, `name:nth:panic` panics; `OFONE_FAIL=tell` tells of
-/// each that is passed.
+/// time, `name:nth:error` makes it return an `Io` error then, `name:nth:panic` panics, `name:nth:late` waits for
+/// longer than the store does for readers, then and each time after it; `OFONE_FAIL=tell` tells of each that is
+/// passed.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub(crate) fn point(_name: &'static str) -> Result<()> {
@@ -32,13 +33,21 @@ pub(crate) fn point(name: &'static str) -> Result<()> {
     if act == "tell" {
         eprintln!("failpoint {name} is met");
     }
-    if asked != name || PASSES.fetch_add(1, Ordering::Relaxed) + 1 != *nth {
+    if asked != name {
+        return Ok(());
+    }
+    let pass = PASSES.fetch_add(1, Ordering::Relaxed) + 1;
+    if pass != *nth && (pass < *nth || act != "late") {
         return Ok(());
     }
     eprintln!("failpoint {name} is passed");
     match act.as_str() {
         "abort" => std::process::abort(),
         "panic" => panic!("failpoint {name}"),
+        "late" => {
+            std::thread::sleep(std::time::Duration::from_secs(3));
+            Ok(())
+        }
         _ => Err(crate::error::Error::new(crate::error::ErrorKind::Io, format!("failpoint {name}"))),
     }
 }

@@ -5,8 +5,8 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Sender, bounded};
@@ -34,6 +34,8 @@ use crate::topology::{
 
 /// How long readers of an earlier moment are waited for.
 const READERS_WAIT: Duration = Duration::from_secs(2);
+/// How often it is looked whether they are gone.
+const READERS_LOOK: Duration = Duration::from_millis(2);
 /// What stands for the text of a saved cohort's expression that named somebody erased.
 pub(crate) const EXPR_ERASED: &str = "(an expression that named somebody who was erased)";
 
@@ -228,7 +230,7 @@ fn take_out(engine: &Arc<Engine>, requests: Requests<'_>, receipt: &mut ErasureR
     seal_all(engine, requests)?;
     let numbers: Arc<HashSet<u32>> = Arc::new(row.numbers.iter().copied().collect());
     let (swaps, batch) = write_without(engine, requests, &numbers)?;
-    let segments: Vec<u32> = swaps.iter().map(|swap| swap.old.meta.number).collect();
+    let segments = swaps.iter().map(|swap| (swap.old.meta.number, Arc::downgrade(&swap.old))).collect();
     for swap in &swaps {
         let effect = &swap.new.effect;
         receipt.events += effect.removed.events - effect.added.events;
@@ -247,7 +249,7 @@ fn take_out(engine: &Arc<Engine>, requests: Requests<'_>, receipt: &mut ErasureR
     receipt.entities = published.entities;
     receipt.links = published.links;
     receipt.cohorts = published.cohorts;
-    Ok(Left { segments, ranges: published.traces, sequence: published.sequence })
+    Ok(Left { replaced: segments, ranges: published.traces, sequence: published.sequence })
 }
 
 /// What an event of others becomes.
@@ -446,8 +448,8 @@ type Traces = Vec<(Family, Vec<u8>, Vec<u8>)>;
 
 /// What files may still have of the erased.
 struct Left {
-    /// Segments that were replaced.
-    segments: Vec<u32>,
+    /// Segments that were replaced, each with its number; readers of an earlier moment hold them.
+    replaced: Vec<(u32, Weak<Segment>)>,
     ranges: Traces,
     /// The number of the write that took it out of every answer.
     sequence: u64,
@@ -686,27 +688,42 @@ pub(crate) fn tells(expr: &str, id: &str) -> bool {
     })
 }
 
+/// Waits for readers of an earlier moment, then for the rows that they kept to be dropped; false when some reader
+/// stays.
+fn wait_for_readers(engine: &Engine, replaced: &[(u32, Weak<Segment>)], sequence: u64) -> Result<bool> {
+    let until = Instant::now() + READERS_WAIT;
+    let read = || -> Result<bool> {
+        let held = replaced.iter().any(|(_, segment)| segment.strong_count() > 0);
+        Ok(held || engine.lookup.store.is_seen_without(sequence)?)
+    };
+    while read()? {
+        engine.check_writable()?;
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        std::thread::sleep(READERS_LOOK);
+    }
+    // However late the thread is that drops them, it is no reader.
+    let is_there = |number: &u32| engine.manifest.lock().garbage.contains(number);
+    while replaced.iter().any(|(number, _)| is_there(number)) {
+        engine.check_writable()?;
+        std::thread::sleep(READERS_LOOK);
+    }
+    Ok(true)
+}
+
 /// Gets what was deleted out of the files; false when some reader holds it back.
 fn scrub(engine: &Engine, left: Left) -> Result<bool> {
-    let Left { segments, ranges, sequence } = left;
+    let Left { replaced, ranges, sequence } = left;
     let store = &engine.lookup.store;
-    let until = Instant::now() + READERS_WAIT;
-    let free = loop {
-        engine.check_writable()?;
-        let read = engine.manifest.lock().garbage.iter().any(|segment| segments.contains(segment));
-        let free = !read && !store.is_seen_without(sequence)?;
-        if free || Instant::now() >= until {
-            break free;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
+    let free = wait_for_readers(engine, &replaced, sequence)?;
     store.flush_memtables()?;
     for (family, from, to) in ranges {
         store.compact_to_the_bottom(family, &from, &to);
     }
     let first = engine.views.load().actives.first().map_or(0, |(active, _)| active.number());
     store.compact_to_the_bottom(Family::Log, &key::log(0, 0), &key::log(first, 0));
-    for segment in segments {
+    for (segment, _) in replaced {
         for family in [Family::Rows, Family::Index] {
             store.compact_to_the_bottom(family, &key::row(segment, 0), &key::chunk(segment, u32::MAX, u32::MAX));
         }

@@ -158,6 +158,15 @@ fn a_panic_of_a_thread_of_the_store_is_told_and_loses_nothing() {
     ordeal.inspect(Scope::All);
 }
 
+#[test]
+fn an_erasure_waits_for_rows_to_be_dropped_however_late_they_are() {
+    let mut ordeal = Ordeal::new();
+    let told = ordeal.follow_script(0, &[("OFONE_FAIL", "bury.before_rows:1:late"), DOOMED]);
+    assert_eq!(told.error, None, "{}", told.noise);
+    assert!(told.noise.contains("is passed"), "{}", told.noise);
+    ordeal.inspect(Scope::All);
+}
+
 /// Counts of a long run.
 #[derive(Default)]
 struct Counts {

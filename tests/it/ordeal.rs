@@ -331,7 +331,9 @@ pub(crate) fn scramble(place: &[u64]) -> u64 {
 
 /// Every other generation leaves the sync to the operating system: a killed process loses nothing of it.
 pub(crate) fn writing_options(generation: u64) -> Options {
-    options(300).durability(if generation.is_multiple_of(2) { Durability::Sync } else { Durability::Os })
+    options(300)
+        .durability(if generation.is_multiple_of(2) { Durability::Sync } else { Durability::Os })
+        .preallocate(generation % 4 < 2)
 }
 
 /// Not a test of its own: the writing process, when the environment says so.
@@ -423,7 +425,9 @@ fn doom(db: &Db, generation: u64) -> Result<()> {
     report("doomed written");
     db.retain(&Retention::before(at(DOOMED_TRIMMED as i64)).source(source).max_share(1.0))?;
     report("doomed trimmed");
-    db.erase(name)?;
+    if db.erase(name)?.held_back {
+        fail(&"nobody reads, yet an erasure was held back");
+    }
     report("doomed erased");
     Ok(())
 }
