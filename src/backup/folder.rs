@@ -418,8 +418,14 @@ pub(super) fn make_store(path: &Path) -> Result<PathBuf> {
 
 /// The last commit of the store at `path` and when it was written. Fails when one before it is missing.
 pub(super) fn last_commit(path: &Path) -> Result<(u64, Option<Timestamp>)> {
-    let setup =
-        Setup { create: false, allow_open: true, cache_bytes: TRIAL_CACHE_BYTES, reserve_bytes: 0, unfinished: false };
+    let setup = Setup {
+        create: false,
+        allow_open: true,
+        cache_bytes: TRIAL_CACHE_BYTES,
+        reserve_bytes: 0,
+        preallocate: false,
+        unfinished: false,
+    };
     let store = Arc::new(Store::look(path, setup)?);
     let mut commit = load_manifest(&store)?.trimmed;
     let mut wall = commit_wall(&StoreSnapshot::new(store.clone()), commit)?;

@@ -151,9 +151,7 @@ mod tests {
     /// A store with the index of `rows`.
     fn stored(rows: &[(u32, Vec<RawEvent>)]) -> (tempfile::TempDir, Store) {
         let place = tempfile::tempdir().unwrap();
-        let setup =
-            Setup { create: true, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0, unfinished: false };
-        let store = Store::open(&place.path().join("store"), setup).unwrap();
+        let store = Store::open(&place.path().join("store"), Setup::SMALL).unwrap();
         // Neighbours in the family are none of its business.
         for segment in [SEGMENT - 1, SEGMENT, SEGMENT + 1] {
             let table = store.table_writer(Family::Index, &format!("index-{segment}")).unwrap();

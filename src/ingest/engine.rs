@@ -50,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) name_cache_bytes: usize,
     pub(crate) index_cache_bytes: usize,
     pub(crate) reserve_bytes: u64,
+    pub(crate) preallocate: bool,
     pub(crate) limits: Limits,
     /// Whether a salvage into the store may be unfinished: for the salvage itself.
     pub(crate) unfinished: bool,
@@ -63,6 +64,7 @@ impl Settings {
             allow_open: self.allow_open_permissions,
             cache_bytes: self.block_cache_bytes,
             reserve_bytes: self.reserve_bytes,
+            preallocate: self.preallocate,
             unfinished: self.unfinished,
         }
     }

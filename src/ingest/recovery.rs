@@ -273,8 +273,7 @@ mod tests {
     use crate::store::Setup;
     use crate::{Db, Entity, Event, Options, Timestamp};
 
-    const SETUP: Setup =
-        Setup { create: false, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0, unfinished: false };
+    const SETUP: Setup = Setup { create: false, ..Setup::SMALL };
 
     fn open(path: &std::path::Path) -> Result<Db> {
         Db::open(path, Options::new().cache_bytes(1 << 20).name_cache_bytes(1 << 16).reserve_bytes(0))

@@ -101,9 +101,6 @@ mod tests {
     use crate::store::steady::capture;
     use crate::store::{Batch, Family, Setup, Store};
 
-    const SETUP: Setup =
-        Setup { create: true, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0, unfinished: false };
-
     fn put(store: &Store, number: u64) {
         let mut batch = Batch::default();
         batch.put(store, Family::Rows, &number.to_be_bytes(), &[7; 100]);
@@ -134,7 +131,7 @@ mod tests {
     #[test]
     fn what_was_captured_stays_as_it_was() {
         let place = tempfile::TempDir::new().unwrap();
-        let store = Store::open(place.path(), SETUP).unwrap();
+        let store = Store::open(place.path(), Setup::SMALL).unwrap();
         (0..100).for_each(|number| put(&store, number));
         store.flush_memtables().unwrap();
         (100..200).for_each(|number| put(&store, number));
@@ -151,7 +148,7 @@ mod tests {
     #[test]
     fn a_store_that_is_never_still_can_be_looked_at() {
         let place = tempfile::TempDir::new().unwrap();
-        let store = Store::open(place.path(), SETUP).unwrap();
+        let store = Store::open(place.path(), Setup::SMALL).unwrap();
         let (written, looks) = (AtomicU64::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
             scope.spawn(|| {

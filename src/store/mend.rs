@@ -131,10 +131,7 @@ mod tests {
     use crate::store::{Family, Setup, Store};
 
     fn open(path: &Path) -> crate::Result<Store> {
-        Store::open(
-            path,
-            Setup { create: true, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0, unfinished: false },
-        )
+        Store::open(path, Setup::SMALL)
     }
 
     /// Takes `count` tables in, of which number 5 then has its name in the staging directory alone, beside

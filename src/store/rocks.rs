@@ -44,8 +44,23 @@ pub(crate) struct Setup {
     pub(crate) cache_bytes: usize,
     /// Room kept for when the disk is full.
     pub(crate) reserve_bytes: u64,
+    /// Whether files take room ahead.
+    pub(crate) preallocate: bool,
     /// Whether a salvage into the directory may be unfinished: for the salvage itself.
     pub(crate) unfinished: bool,
+}
+
+#[cfg(test)]
+impl Setup {
+    /// A small store that keeps no room.
+    pub(crate) const SMALL: Setup = Setup {
+        create: true,
+        allow_open: false,
+        cache_bytes: 1 << 20,
+        reserve_bytes: 0,
+        preallocate: false,
+        unfinished: false,
+    };
 }
 
 /// What there was when the database was opened.
@@ -104,10 +119,16 @@ impl Store {
         options.set_max_log_file_size(4 << 20);
         options.set_log_level(LogLevel::Error);
         let open = |options: &Options| Rocks::open_cf_descriptors(options, &database, families(&cache));
-        let opened = if reserve.free()? < setup.reserve_bytes.saturating_add(2 * found.log.bytes) {
-            // Written out, the log takes its room twice for a moment, and a new one takes its room ahead.
-            let thrifty = options.get_options_from_string("avoid_flush_during_recovery=true;allow_fallocate=false");
-            let thrifty = thrifty.map_err(|cause| failure(cause, "open"))?;
+        let short = reserve.free()? < setup.reserve_bytes.saturating_add(2 * found.log.bytes);
+        let with = |mut options: Options, one: &str| {
+            options.get_options_from_string(one).map_err(|cause| failure(cause, "open"))
+        };
+        if short || !setup.preallocate {
+            options = with(options, "allow_fallocate=false")?;
+        }
+        let opened = if short {
+            // Written out, the log takes its room twice for a moment.
+            let thrifty = with(options.clone(), "avoid_flush_during_recovery=true")?;
             open_whole(&database, &staging, || open(&thrifty))
         } else {
             open_whole(&database, &staging, || open(&options))

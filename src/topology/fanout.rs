@@ -391,9 +391,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Arc<Store>) {
         let place = tempfile::TempDir::new().unwrap();
-        let setup =
-            Setup { create: true, allow_open: false, cache_bytes: 1 << 20, reserve_bytes: 0, unfinished: false };
-        let store = Store::open(&place.path().join("store"), setup).unwrap();
+        let store = Store::open(&place.path().join("store"), Setup::SMALL).unwrap();
         (place, Arc::new(store))
     }
 

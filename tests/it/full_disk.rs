@@ -58,7 +58,7 @@ impl Drop for Small {
 const RESERVE_BYTES: u64 = 256 << 10;
 
 fn open(store: &Path) -> ofone::Result<Db> {
-    Db::open(store, options(1000).reserve_bytes(RESERVE_BYTES))
+    Db::open(store, options(1000).reserve_bytes(RESERVE_BYTES).preallocate(true))
 }
 
 /// Commits until a commit fails. After a write that failed nothing is acknowledged.

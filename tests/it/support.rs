@@ -23,6 +23,7 @@ pub(crate) fn options(segment_events: usize) -> Options {
         .cache_bytes(1 << 20)
         .name_cache_bytes(64 << 10)
         .reserve_bytes(64 << 10)
+        .preallocate(false)
 }
 
 /// The store at `path`, made if absent.

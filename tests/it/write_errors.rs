@@ -106,7 +106,7 @@ fn assert_holds(db: &Db, acknowledged: u64, extra: u64) {
 }
 
 fn small(segment_events: usize) -> Options {
-    options(segment_events).durability(Durability::Sync).reserve_bytes(RESERVE_BYTES)
+    options(segment_events).durability(Durability::Sync).reserve_bytes(RESERVE_BYTES).preallocate(true)
 }
 
 /// The commit met the full disk, or a seal did so before it.
