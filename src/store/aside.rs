@@ -146,6 +146,27 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_list_of_files_is_refused_aside_too() {
+        let place = tempfile::TempDir::new().unwrap();
+        let store = Store::open(place.path(), Setup::SMALL).unwrap();
+        (0..3).for_each(|number| {
+            put(&store, number);
+            store.flush_memtables().unwrap();
+        });
+        let captured = capture(place.path(), false).unwrap();
+        let list = captured.iter().find(|file| file.name.starts_with("MANIFEST-")).unwrap();
+        let path = store.database.join(&list.name);
+        let mut bytes = fs::read(&path).unwrap();
+        // The upper byte of the first edit's length, behind its checksum.
+        bytes[5] ^= 0x40;
+        fs::write(&path, bytes).unwrap();
+        let aside = Aside::of(captured).unwrap();
+        let error = open_to_read(aside.path(), &Cache::new_lru_cache(1 << 20)).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.place().unwrap().ends_with(", byte 0"), "{error}");
+    }
+
+    #[test]
     fn a_store_that_is_never_still_can_be_looked_at() {
         let place = tempfile::TempDir::new().unwrap();
         let store = Store::open(place.path(), Setup::SMALL).unwrap();

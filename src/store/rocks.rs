@@ -175,10 +175,7 @@ impl Store {
         // RocksDB leaves open what a read-only database sees while another process writes the files. Here
         // they keep still until all are open, and the log is read; or what was captured does.
         let patience = if Aside::is_possible() { LOOK_IN_PLACE } else { PATIENCE };
-        let rocks = match steadily(&database, patience, |_| {
-            log::check_list(&database)?;
-            open_to_read(&database, &cache)
-        })? {
+        let rocks = match steadily(&database, patience, |_| open_to_read(&database, &cache))? {
             Some(rocks) => rocks,
             None if Aside::is_possible() => {
                 let aside = Aside::of(capture(path, setup.allow_open)?)?;
@@ -432,6 +429,7 @@ impl Store {
 /// Opens RocksDB's files, which keep still meanwhile, for reading alone. Afterwards all are open, and nothing
 /// is read by name.
 pub(super) fn open_to_read(database: &Path, cache: &Cache) -> Result<Rocks> {
+    log::check_list(database)?;
     let mut options = options();
     // Files that the writer deletes later stay readable, since they are open.
     options.set_max_open_files(-1);
