@@ -1,0 +1,339 @@
+//! Events on their way into a commit: told from those that are known already, and given their homes.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use crate::codec::raw::{FIRST_OTHER, RawEvent};
+use crate::codec::record::{self, LogRow};
+use crate::codec::varint;
+use crate::error::Result;
+use crate::ingest::commit::Committer;
+use crate::ingest::commit::number::{Candidate, unpack};
+use crate::ingest::home::Placed;
+use crate::ingest::links::Stated;
+use crate::ingest::prepare::{KnownEvent, Prepared, Work};
+use crate::model::limits::HOPS;
+use crate::model::{Event, Interval, Outcome, Record, Timestamp};
+use crate::segment::{Appended, Counted, Known, Match, NOWHERE, View};
+use crate::store::Batch as StoreBatch;
+use crate::topology::LinkView;
+
+/// An event on its way into the active segment.
+pub(super) struct Staged {
+    pub(super) identity: u64,
+    pub(super) homes: SmallVec<[u32; 2]>,
+    /// Its packed row among the batch's bytes.
+    pub(super) packed: Range<usize>,
+    pub(super) counted: Counted,
+    pub(super) source: u32,
+}
+
+/// One batch of a group, staged.
+pub(super) struct StagedBatch {
+    pub(super) commit: u64,
+    pub(super) wall: i64,
+    pub(super) packed: Vec<u8>,
+    pub(super) events: Vec<Staged>,
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+/// Identities staged in one group: (identity, batch, event).
+pub(super) type GroupIdentities = HashTable<(u64, u32, u32)>;
+
+/// One group on its way to the disk.
+pub(in crate::ingest) struct Group<'a> {
+    pub(in crate::ingest) view: &'a View,
+    pub(super) links: LinkView<'a>,
+    pub(in crate::ingest) batch: StoreBatch,
+    pub(super) staged: Vec<StagedBatch>,
+    pub(super) identities: GroupIdentities,
+    /// What it says about links.
+    pub(in crate::ingest) stated: Stated,
+    /// Entities that something depends on differently from this group on, one for each statement that it stores.
+    pub(in crate::ingest) relinked: Vec<u32>,
+    /// Subjects placed by this group.
+    pub(super) placed: Placed,
+    /// Whether an event may have been stored before this group.
+    pub(super) some_events: bool,
+}
+
+impl Committer {
+    /// Stages one batch. Each step is a loop of its own over all its events: most of the time goes
+    /// into loads from large tables, and loads of one loop overlap.
+    pub(super) fn stage(&mut self, prepared: &mut Prepared, group: &mut Group<'_>) -> Result<()> {
+        let recent: Vec<u32> =
+            prepared.names.iter().map(|&name| self.numbers.names.recent(name).unwrap_or(NOWHERE)).collect();
+        let mut bytes = Vec::with_capacity(prepared.rests.len() + prepared.work.len() * 24);
+        let mut candidates = self.number(prepared, &recent, &mut bytes, group)?;
+        self.mark_suspects(&mut candidates, group.view)?;
+        let mut candidates = candidates.into_iter();
+        for (record, work) in prepared.records.iter().zip(prepared.work.iter_mut()) {
+            let outcome = match (record, work) {
+                (_, Work::Rejected(rejection)) => Outcome::Rejected(rejection.clone()),
+                (Record::Link(change), _) => match self.numbers.erased.refuses_link(change) {
+                    Some(rejection) => Outcome::Rejected(rejection),
+                    None => self.stage_link(change, prepared.added, group)?,
+                },
+                (Record::Event(event), _) => {
+                    let candidate = candidates.next().expect("each event that was not refused is a candidate");
+                    match self.numbers.erased.refuses_event(event) {
+                        Some(rejection) => Outcome::Rejected(rejection),
+                        None => self.stage_event(event, candidate, &bytes, group)?,
+                    }
+                }
+            };
+            let into = group.staged.len() - 1;
+            group.staged[into].outcomes.push(outcome);
+        }
+        Ok(())
+    }
+
+    /// Marks the candidates whose identity may be known.
+    fn mark_suspects(&mut self, candidates: &mut [Candidate], view: &View) -> Result<()> {
+        let mut known = vec![false; candidates.len()];
+        for (active, _) in &view.actives {
+            active.mark_known(candidates.iter().map(|candidate| candidate.identity), &mut known);
+        }
+        let tables = self.engine.lookup.terms.read();
+        let runs = Known {
+            store: &self.engine.lookup.store,
+            tables: &tables,
+            actives: &view.actives,
+            segments: &view.segments,
+            seals: &view.seals,
+        };
+        for (candidate, known) in candidates.iter_mut().zip(known) {
+            candidate.suspect = known || self.dedupe.may_be_sealed(&runs, candidate.identity, candidate.known.time)?;
+        }
+        Ok(())
+    }
+
+    fn stage_event(
+        &mut self,
+        event: &Event,
+        mut candidate: Candidate,
+        bytes: &[u8],
+        group: &mut Group<'_>,
+    ) -> Result<Outcome> {
+        let mut row = &bytes[candidate.packed.clone()];
+        let mut renamed;
+        if candidate.entities.contains(&NOWHERE) {
+            // An earlier record of the group may have named what had no name.
+            let before = candidate.entities.clone();
+            self.find_entities(event, &mut candidate.entities)?;
+            if candidate.entities != before {
+                renamed = candidate.rename(event, row, &before);
+                row = &renamed;
+            }
+        }
+        let found = match self.find_in_group(&candidate, row, group)? {
+            Match::New if candidate.suspect => self.find_stored(&candidate, row, group)?,
+            found => found,
+        };
+        match found {
+            Match::Same => return Ok(Outcome::Duplicate),
+            Match::Other => return Ok(Outcome::Conflict),
+            Match::New => {}
+        }
+        if candidate.entities.contains(&NOWHERE) {
+            // Nothing known has the entities that are named now, so the event stays new.
+            let before = candidate.entities.clone();
+            if let Err(rejection) = self.name_entities(event, &mut candidate.entities, group)? {
+                return Ok(Outcome::Rejected(rejection));
+            }
+            renamed = candidate.rename(event, row, &before);
+            row = &renamed;
+        }
+        let homes = self.homes_of(&candidate, group)?;
+        let into = group.staged.len() - 1;
+        let place = (candidate.identity, into as u32, group.staged[into].events.len() as u32);
+        group.identities.insert_unique(candidate.identity, place, |&(identity, ..)| identity);
+        let staged = &mut group.staged[into];
+        let from = staged.packed.len();
+        staged.packed.extend_from_slice(row);
+        let KnownEvent { time, until, shape, severity, .. } = candidate.known;
+        let of_customer = candidate.subjects().iter().any(|&subject| subject < FIRST_OTHER);
+        staged.events.push(Staged {
+            identity: candidate.identity,
+            homes,
+            packed: from..staged.packed.len(),
+            counted: Counted { time, until, shape, severity, of_customer },
+            source: candidate.known.source,
+        });
+        Ok(Outcome::Inserted)
+    }
+
+    fn homes_of(&mut self, candidate: &Candidate, group: &mut Group<'_>) -> Result<SmallVec<[u32; 2]>> {
+        let engine = &self.engine;
+        let commit = group.commit();
+        let presence =
+            Interval::new(Timestamp::from_nanos(candidate.known.time), Timestamp::from_nanos(candidate.known.until));
+        let before = group.placed.subjects.len();
+        let homes = self.homes.of(
+            candidate.subjects(),
+            presence,
+            &group.links,
+            commit,
+            &engine.lookup.store,
+            &mut group.batch,
+            &mut group.placed,
+        )?;
+        group.placed.subjects[before..].iter().for_each(|&subject| engine.lookup.links.changed(subject, commit));
+        Ok(homes)
+    }
+
+    /// Entities whose events may lie elsewhere than the links known from now on would put them: those
+    /// below a link that this group says something about, as far as they have events placed, also by the
+    /// group itself, customers included. A path through several new links ends behind the last of them.
+    pub(super) fn suspects(&self, group: &Group<'_>) -> Result<BTreeSet<u32>> {
+        let mut suspects: BTreeSet<u32> = group.placed.suspects.iter().copied().collect();
+        if group.relinked.is_empty() {
+            return Ok(suspects);
+        }
+        suspects.extend(group.relinked.iter().filter(|&&entity| entity < FIRST_OTHER));
+        if !group.some_events && group.placed.subjects.is_empty() {
+            return Ok(suspects);
+        }
+        let placed: HashSet<u32> = group.placed.subjects.iter().copied().collect();
+        let mut seen: HashSet<u32> = group.relinked.iter().copied().collect();
+        let mut frontier: Vec<u32> = seen.iter().copied().collect();
+        for _ in 0..=HOPS {
+            frontier.sort_unstable();
+            let mut below = Vec::new();
+            for (outgoing, &entity) in group.links.outgoing_of(&frontier)?.iter().zip(&frontier) {
+                if !outgoing.placements.is_empty() || placed.contains(&entity) || entity < FIRST_OTHER {
+                    suspects.insert(entity);
+                }
+                below.extend(outgoing.edges.iter().map(|edge| edge.other).filter(|&other| seen.insert(other)));
+            }
+            frontier = below;
+            if frontier.is_empty() {
+                break;
+            }
+        }
+        Ok(suspects)
+    }
+
+    /// Looks the event up among those staged before it. Equal events have equal packed rows.
+    fn find_in_group(&self, candidate: &Candidate, row: &[u8], group: &Group<'_>) -> Result<Match> {
+        let mut found = Match::New;
+        let mut failure = None;
+        group.identities.find(candidate.identity, |&(known, batch, at)| {
+            if known != candidate.identity {
+                return false;
+            }
+            let batch = &group.staged[batch as usize];
+            let other = &batch.events[at as usize];
+            match self.compare(candidate, row, other, &batch.packed[other.packed.clone()]) {
+                Ok(compared) => found = compared,
+                Err(error) => failure = Some(error),
+            }
+            found != Match::New || failure.is_some()
+        });
+        failure.map_or(Ok(found), Err)
+    }
+
+    fn compare(&self, candidate: &Candidate, row: &[u8], other: &Staged, other_row: &[u8]) -> Result<Match> {
+        if row == other_row {
+            return Ok(Match::Same);
+        }
+        if !candidate.known.has_id || candidate.known.source != other.source {
+            return Ok(Match::New);
+        }
+        let tables = self.engine.lookup.terms.read();
+        let (event, other) = (unpack(row, &tables)?, unpack(other_row, &tables)?);
+        Ok(if event.id == other.id && event.time == other.time { Match::Other } else { Match::New })
+    }
+
+    fn find_stored(&mut self, candidate: &Candidate, row: &[u8], group: &Group<'_>) -> Result<Match> {
+        let tables = self.engine.lookup.terms.read();
+        let event = unpack(row, &tables)?;
+        let known = Known {
+            store: &self.engine.lookup.store,
+            tables: &tables,
+            actives: &group.view.actives,
+            segments: &group.view.segments,
+            seals: &group.view.seals,
+        };
+        self.dedupe.find(&known, candidate.identity, &event, &mut || homes_of_subjects(&event, &group.links))
+    }
+}
+
+/// Where events with the subjects of `event` may lie.
+pub(in crate::ingest) fn homes_of_subjects(event: &RawEvent, links: &LinkView<'_>) -> Result<Vec<u32>> {
+    let mut homes = event.subjects.to_vec();
+    let mut subjects = event.subjects.to_vec();
+    subjects.sort_unstable();
+    for outgoing in links.outgoing_of(&subjects)? {
+        homes.extend(outgoing.placements.iter().map(|placement| placement.home));
+    }
+    if homes.is_empty() {
+        homes.push(NOWHERE);
+    }
+    homes.sort_unstable();
+    homes.dedup();
+    Ok(homes)
+}
+
+impl Group<'_> {
+    /// The commit that is being staged.
+    pub(in crate::ingest) fn commit(&self) -> u64 {
+        self.staged[self.staged.len() - 1].commit
+    }
+}
+
+impl Staged {
+    pub(super) fn appended<'a>(&'a self, packed: &'a [u8]) -> Appended<'a> {
+        Appended {
+            identity: self.identity,
+            homes: &self.homes,
+            packed: &packed[self.packed.clone()],
+            counted: self.counted,
+        }
+    }
+}
+
+impl StagedBatch {
+    pub(super) fn new(commit: u64, prepared: &Prepared) -> StagedBatch {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
+        let records = prepared.records.len();
+        StagedBatch {
+            commit,
+            wall,
+            packed: Vec::with_capacity(prepared.rests.len() + records * 24),
+            events: Vec::with_capacity(records),
+            outcomes: Vec::with_capacity(records),
+        }
+    }
+
+    /// The bytes of the batch's row in the log.
+    pub(super) fn log_row(&mut self) -> Vec<u8> {
+        let several_homes = self.events.iter().any(|event| event.homes.len() != 1);
+        let mut lengths = Vec::with_capacity(self.events.len() * 2);
+        for event in &self.events {
+            varint::put(&mut lengths, event.packed.len() as u64);
+        }
+        let mut homes = Vec::with_capacity(self.events.len() * 4);
+        for event in &self.events {
+            if several_homes {
+                varint::put(&mut homes, event.homes.len() as u64);
+            }
+            event.homes.iter().for_each(|home| homes.extend_from_slice(&home.to_le_bytes()));
+        }
+        let row = LogRow {
+            wall: self.wall,
+            events: self.events.len() as u32,
+            packed: std::mem::take(&mut self.packed),
+            lengths,
+            homes,
+            several_homes,
+        };
+        let bytes = record::encode(&row);
+        self.packed = row.packed;
+        bytes
+    }
+}

@@ -1,0 +1,69 @@
+//! The files without what was deleted.
+
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+use crate::codec::key;
+use crate::error::Result;
+use crate::ingest::engine::Engine;
+use crate::ingest::erase::publish::Traces;
+use crate::segment::Segment;
+use crate::store::Family;
+
+/// How long readers of an earlier moment are waited for.
+const READERS_WAIT: Duration = Duration::from_secs(2);
+/// How often it is looked whether they are gone.
+const READERS_LOOK: Duration = Duration::from_millis(2);
+
+/// What files may still have of the erased.
+pub(super) struct Left {
+    /// Segments that were replaced, each with its number; readers of an earlier moment hold them.
+    pub(super) replaced: Vec<(u32, Weak<Segment>)>,
+    pub(super) ranges: Traces,
+    /// The number of the write that took it out of every answer.
+    pub(super) sequence: u64,
+}
+
+/// Waits for readers of an earlier moment, then for the rows that they kept to be dropped; false when some reader
+/// stays.
+fn wait_for_readers(engine: &Engine, replaced: &[(u32, Weak<Segment>)], sequence: u64) -> Result<bool> {
+    let until = Instant::now() + READERS_WAIT;
+    let read = || -> Result<bool> {
+        let held = replaced.iter().any(|(_, segment)| segment.strong_count() > 0);
+        Ok(held || engine.lookup.store.is_seen_without(sequence)?)
+    };
+    while read()? {
+        engine.check_writable()?;
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        std::thread::sleep(READERS_LOOK);
+    }
+    // However late the thread is that drops them, it is no reader.
+    let is_there = |number: &u32| engine.manifest.lock().garbage.contains(number);
+    while replaced.iter().any(|(number, _)| is_there(number)) {
+        engine.check_writable()?;
+        std::thread::sleep(READERS_LOOK);
+    }
+    Ok(true)
+}
+
+/// Gets what was deleted out of the files; false when some reader holds it back.
+pub(super) fn scrub(engine: &Engine, left: Left) -> Result<bool> {
+    let Left { replaced, ranges, sequence } = left;
+    let store = &engine.lookup.store;
+    let free = wait_for_readers(engine, &replaced, sequence)?;
+    store.flush_memtables()?;
+    for (family, from, to) in ranges {
+        store.compact_to_the_bottom(family, &from, &to);
+    }
+    let first = engine.views.load().actives.first().map_or(0, |(active, _)| active.number());
+    store.compact_to_the_bottom(Family::Log, &key::log(0, 0), &key::log(first, 0));
+    for (segment, _) in replaced {
+        for family in [Family::Rows, Family::Index] {
+            store.compact_to_the_bottom(family, &key::row(segment, 0), &key::chunk(segment, u32::MAX, u32::MAX));
+        }
+    }
+    store.wait_for_deletions(READERS_WAIT)?;
+    Ok(free)
+}
