@@ -36,4 +36,27 @@ impl PageCache {
     pub(super) fn insert(&self, place: Place, page: Option<Arc<Page>>) {
         self.0.insert(place, page);
     }
+
+    /// Drops what is remembered of a segment that nobody reads any more. Cost: a look at each page.
+    pub(crate) fn forget(&self, segment: u32) {
+        self.0.retain(|place, _| place.0 != segment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_segment_that_is_gone_nothing_takes_memory() {
+        let cache = PageCache::new(1 << 20);
+        for segment in 0..4 {
+            (0..100).for_each(|kind| cache.insert((segment, 0, kind), None));
+        }
+        let full = cache.0.weight();
+        cache.forget(2);
+        assert_eq!(cache.0.weight(), full / 4 * 3);
+        let kept = |segment| (0..100).filter(|&kind| cache.get((segment, 0, kind)).is_some()).count();
+        assert_eq!([0, 1, 2, 3].map(kept), [100, 100, 0, 100]);
+    }
 }

@@ -223,6 +223,7 @@ fn bury_segment(engine: &Engine, segment: u32) -> Result<()> {
     }
     fail::point("bury.after_rows")?;
     drop_number(&engine.lookup.store, Family::Index, segment)?;
+    engine.lookup.pages.forget(segment);
     fail::point("bury.before_manifest")?;
     let change = |manifest: &mut Manifest, _: &mut Batch| {
         manifest.garbage.retain(|&other| other != segment);
