@@ -84,6 +84,16 @@ pub(crate) fn dedupe(seal: u32, table: u8, part: u32) -> [u8; 9] {
     key
 }
 
+/// Table and part of a key of `dedupe`.
+pub(crate) fn parse_dedupe(key: &[u8]) -> Result<(u8, u32)> {
+    match key {
+        [_, _, _, _, table, part @ ..] => {
+            Ok((*table, u32::from_be_bytes(part.try_into().map_err(|_| wrong("dedupe"))?)))
+        }
+        _ => Err(wrong("dedupe")),
+    }
+}
+
 /// First bytes of the `meta` keys of suspects.
 pub(crate) const SUSPECT: &[u8; 8] = b"suspect/";
 
@@ -335,7 +345,7 @@ mod tests {
         #[test]
         fn arbitrary_keys_never_panic(key: Vec<u8>) {
             let _ = (LinkKey::decode(&key), parse_row(&key), parse_log(&key), parse_term(&key), parse_number(&key));
-            let _ = (parse_index(&key), parse_suspect(&key), parse_erasure(&key));
+            let _ = (parse_index(&key), parse_suspect(&key), parse_erasure(&key), parse_dedupe(&key));
             let _ = parse_degree(&[&DEGREE[..], &key].concat());
         }
     }

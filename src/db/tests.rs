@@ -114,6 +114,49 @@ fn a_check_tells_of_an_index_without_rows_to_compare_it_with() {
 /// RocksDB's checksums would tell of such bytes before anyone asks; that they are written with good ones
 /// stands for whatever else may go wrong.
 #[test]
+fn a_check_tells_of_what_would_no_longer_be_known_again() {
+    let (_place, db) = sealed();
+    let parts = entries(&db.inner.engine.lookup.store, Family::Dedupe);
+    assert_eq!(parts.len(), 2, "a filter and an index");
+    for (key, value) in &parts {
+        let place = "what is known of seal";
+        let problems = told(&db, |store, batch| batch.put(store, Family::Dedupe, key, &[0xff; 3]));
+        assert!(problems.iter().any(|problem| problem.starts_with(place)), "{problems:?}");
+        // All other parts of the check are done.
+        assert!(problems.len() <= 2, "{problems:?}");
+        assert_eq!(db.check().unwrap().rows, 50);
+        let problems = told(&db, |store, batch| batch.put(store, Family::Dedupe, key, value));
+        assert_eq!(problems, Vec::<String>::new());
+    }
+    let foreign = crate::codec::filter::FilterPart::build(&[1, 2, 3]);
+    let filter = &parts[0].0;
+    let problems = told(&db, |store, batch| batch.put(store, Family::Dedupe, filter, foreign.as_bytes()));
+    assert!(problems.len() > 45 && problems.iter().all(|problem| problem.contains("no seal knows it")), "{problems:?}");
+    let problems = told(&db, |store, batch| batch.delete(store, Family::Dedupe, filter));
+    assert_eq!(problems.len(), 50, "{problems:?}");
+}
+
+#[test]
+fn a_check_tells_of_names_cohorts_and_times_that_cannot_be() {
+    let (_place, db) = sealed();
+    let cohort = db.snapshot().who(Expr::did(Predicate::Any)).run().unwrap();
+    db.save_cohort("all", &cohort).unwrap();
+    let (name, time) = ([&[0, 0, 0, 0][..], b"nobody"].concat(), meta_like(&db, b"times/").remove(0));
+    for (number, says) in [(7u32, "leads to entity 7"), (4_000_000, "leads to entity 4000000")] {
+        let problems = told(&db, |store, batch| batch.put(store, Family::Names, &name, &key::number(number)));
+        assert!(problems.len() == 1 && problems[0].contains(says), "{problems:?}");
+    }
+    let problems = told(&db, |store, batch| batch.delete(store, Family::Names, &name));
+    assert_eq!(problems, Vec::<String>::new());
+    let problems = told(&db, |store, batch| batch.put(store, Family::Meta, b"cohort/all", &[7]));
+    assert!(problems.len() == 1 && problems[0].contains("cohort `all`"), "{problems:?}");
+    let problems = told(&db, |store, batch| batch.put(store, Family::Meta, b"cohort/\xff", &[7]));
+    assert!(problems.len() == 2 && problems[1].contains("UTF-8"), "{problems:?}");
+    let problems = told(&db, |store, batch| batch.put(store, Family::Meta, &time.0, &[7]));
+    assert!(problems.len() == 3 && problems[2].contains("commit times"), "{problems:?}");
+}
+
+#[test]
 fn no_byte_of_an_index_makes_a_question_panic() {
     let (place, db) = sealed();
     let whole = entries(&db.inner.engine.lookup.store, Family::Index);

@@ -170,6 +170,29 @@ pub(crate) fn indexed_homes(store: &Store, seal: &SealMeta, identity: u64) -> Re
     }
 }
 
+/// Reads every part of what is known of a seal.
+///
+/// # Errors
+/// `Corrupt` at the first part that cannot be decoded, or stands where no lookup goes.
+pub(crate) fn read_known(store: &Store, seal: &SealMeta) -> Result<()> {
+    let mut cursor = store.cursor(Family::Dedupe, true);
+    let mut entry = cursor.seek(&seal.number.to_be_bytes())?;
+    while let Some((key, value)) = entry.filter(|(key, _)| key.starts_with(&seal.number.to_be_bytes())) {
+        let (table, part) = key::parse_dedupe(key)?;
+        let place = |error: Error| error.at(format!("part {part} of seal {}", seal.number));
+        match table {
+            FILTER => FilterPart::decode(value).map(|_| ()).map_err(place)?,
+            INDEX if seal.has_index => filter::homes_of(value, u64::MAX).map(|_| ()).map_err(place)?,
+            _ => return Err(place(Error::corrupt("a table that there is not"))),
+        }
+        if part >> seal.part_bits != 0 {
+            return Err(place(Error::corrupt("a part beyond the last")));
+        }
+        entry = cursor.advance()?;
+    }
+    Ok(())
+}
+
 /// Compares the event with every stored one of its instant under `homes`.
 fn settle(known: &Known<'_>, homes: &[u32], event: &RawEvent) -> Result<Match> {
     let mut found = Match::New;

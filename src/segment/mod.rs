@@ -20,7 +20,7 @@ mod sealed;
 mod view;
 
 pub(crate) use active::{Active, Appended, Counted, add_totals, count};
-pub(crate) use dedupe::{Dedupe, Known, Match, Seal, identity, indexed_homes, visit_instant};
+pub(crate) use dedupe::{Dedupe, Known, Match, Seal, identity, indexed_homes, read_known, visit_instant};
 pub(crate) use hold::{Graveyard, Leftover};
 pub(crate) use manifest::{
     COUNTS, HEADER, MANIFEST, load_counts, load_header, load_manifest, put_counts, put_header, put_manifest,
@@ -28,7 +28,7 @@ pub(crate) use manifest::{
 pub(crate) use merge::{merge, pick as pick_merge};
 pub(crate) use rewrite::{Rewritten, Verdict, adjust_totals, doubts_lasts, fingerprint, rewrite, walk};
 pub(crate) use seal::seal;
-pub(crate) use sealed::{Reading, Segment, commit_wall, homes_key};
+pub(crate) use sealed::{Reading, Segment, check_commit_times, commit_wall, homes_key};
 pub(crate) use view::{Lookup, View, Views};
 
 /// The home of events that have no subject: nobody's.

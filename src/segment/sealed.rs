@@ -137,6 +137,21 @@ pub(super) fn put_homes(store: &Store, batch: &mut Batch, segment: u32, homes: &
     batch.put(store, Family::Meta, &homes_key(segment), &bytes);
 }
 
+/// Reads the wall times of all sealed commits.
+///
+/// # Errors
+/// `Corrupt` at the first that cannot be decoded.
+pub(crate) fn check_commit_times(snapshot: &StoreSnapshot) -> Result<()> {
+    snapshot.with_cursor(Family::Meta, |cursor| {
+        let mut entry = cursor.seek(COMMITS_PREFIX)?;
+        while let Some((_, value)) = entry.filter(|(key, _)| key.starts_with(COMMITS_PREFIX)) {
+            record::decode::<(u64, Vec<i64>)>(value).map_err(|error| error.at("commit times"))?;
+            entry = cursor.advance()?;
+        }
+        Ok(())
+    })
+}
+
 /// The wall time of a sealed commit.
 pub(crate) fn commit_wall(snapshot: &StoreSnapshot, commit: u64) -> Result<Option<i64>> {
     snapshot.with_cursor(Family::Meta, |cursor| {

@@ -1,22 +1,24 @@
 //! Reads everything and compares what must agree.
 
+mod known;
+mod links;
+mod names;
+
 use std::sync::Arc;
 
 use crate::codec::chunk::{Everything, Scratch};
-use crate::codec::key::{self, LinkKey, Side, Statement};
-use crate::codec::raw::{FIRST_OTHER, RawEvent};
-use crate::error::{Error, Result};
+use crate::codec::key;
+use crate::codec::raw::RawEvent;
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::{IndexCheck, ShapeFacts, slab_of};
-use crate::model::{Interval, Timestamp};
+use crate::model::Interval;
 use crate::query::answer::CheckReport;
+use crate::query::cohort::check_saved;
 use crate::query::lookup::Resolver;
 use crate::query::snapshot::Snapshot;
-use crate::segment::{NOWHERE, Reading, Segment, load_counts};
-use crate::store::{Family, StoreSnapshot};
-use crate::topology::{
-    LinkCache, LinkView, Outgoing, Placement, Slot, count_links, decode_degree, decode_row, dependents,
-    load_quarantined, private,
-};
+use crate::segment::{Dedupe, NOWHERE, Reading, Segment, check_commit_times};
+use crate::store::Family;
+use crate::topology::{LinkCache, LinkView, Outgoing, Placement};
 
 /// Problems listed; further ones are counted.
 const PROBLEMS_MAX: usize = 1000;
@@ -24,31 +26,40 @@ const PROBLEMS_MAX: usize = 1000;
 const LINK_CACHE_BYTES: usize = 64 << 20;
 
 /// Reads every row of the store at the snapshot's moment and compares: rows with their segment's
-/// description, set of homes and index, homes with subjects and placements, placements with links and
-/// suspects, links with their other direction, names with numbers, counts with what they count.
+/// description, set of homes, index and the filters by which they would be known again, homes with subjects and
+/// placements, placements with links and suspects, links with their other direction, names with numbers and
+/// numbers with names, counts with what they count; saved cohorts and the times of commits are decoded. What the
+/// memory holds of the log, the terms and the ledger was read when the store was opened.
 ///
 /// # Errors
-/// Only when reading cannot go on; damage that can be passed over is a problem in the report.
+/// Other than damage, which is a problem in the report: of where reading cannot go on, the rest is left out.
 pub(crate) fn check(snapshot: &Snapshot) -> Result<CheckReport> {
     let cache = LinkCache::new(LINK_CACHE_BYTES);
     let links = LinkView::new(&snapshot.view.snapshot, &cache, snapshot.view.commit);
-    let mut check = Check { snapshot, links, report: CheckReport::default() };
-    check.names()?;
-    check.links()?;
-    check.suspects()?;
-    check.quarantine()?;
-    check.degrees()?;
+    let dedupe = Some(Dedupe::new(known::FILTER_CACHE_BYTES));
+    let mut check = Check { snapshot, links, dedupe, report: CheckReport::default() };
+    check.part("numbers of entities", Check::names)?;
+    check.part("names of entities", Check::names_back)?;
+    check.part("links", Check::links)?;
+    check.part("suspects", Check::suspects)?;
+    check.part("links in quarantine", Check::quarantine)?;
+    check.part("counts of links", Check::degrees)?;
+    check.part("saved cohorts", Check::cohorts)?;
+    check.part("times of commits", |check| check_commit_times(&check.snapshot.view.snapshot))?;
+    check.seals()?;
     for segment in snapshot.view.segments.iter() {
-        check.segment(segment)?;
+        check.part(&format!("segment {}", segment.meta.number), |check| check.segment(segment))?;
     }
-    check.active()?;
-    check.totals()?;
+    check.part("events in memory", Check::active)?;
+    check.part("counts of events", Check::totals)?;
     Ok(check.report)
 }
 
 struct Check<'a> {
     snapshot: &'a Snapshot,
     links: LinkView<'a>,
+    /// Filters of seals read so far; of this check alone too.
+    dedupe: Option<Dedupe>,
     report: CheckReport,
 }
 
@@ -65,188 +76,15 @@ impl Check<'_> {
         add(&mut self.report, problem);
     }
 
-    /// Names and numbers must tell the same, numbers without gaps.
-    fn names(&mut self) -> Result<()> {
-        let snapshot = self.snapshot;
-        let report = &mut self.report;
-        let mut entities = 0;
-        snapshot.view.snapshot.with_cursor(Family::Numbers, |cursor| {
-            let mut expected = 0u32;
-            let mut entry = cursor.seek(&[])?;
-            let mut name = Vec::new();
-            while let Some((key, value)) = entry {
-                let number = key::parse_number(key)?;
-                if number >= FIRST_OTHER && expected < FIRST_OTHER {
-                    expected = FIRST_OTHER;
-                }
-                if number != expected {
-                    add(report, format!("entity {expected} has no name, {number} comes next"));
-                }
-                expected = number.wrapping_add(1);
-                match crate::dictionary::parse_name(value) {
-                    // The number of somebody who was erased.
-                    Ok((_, id)) if id.is_empty() => {
-                        if !snapshot.view.erased.contains(number) {
-                            add(report, format!("entity {number} has no name, and no erasure tells why"));
-                        }
-                        entry = cursor.advance()?;
-                        continue;
-                    }
-                    Ok((kind, id)) => {
-                        key::name(kind, &id, &mut name);
-                        let back = snapshot.view.snapshot.get(Family::Names, &name)?;
-                        if back.as_deref() != Some(&key::number(number)[..]) {
-                            add(report, format!("the name of entity {number} leads elsewhere"));
-                        }
-                    }
-                    Err(error) => add(report, format!("name of entity {number}: {error}")),
-                }
-                entities += 1;
-                entry = cursor.advance()?;
+    /// Does a part of the check. Damage at which it cannot go on is a problem, and the other parts follow.
+    fn part(&mut self, what: &str, part: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        match part(self) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.problem(format!("{what} cannot be read any further: {error}"));
+                Ok(())
             }
-            Ok(())
-        })?;
-        let counts = load_counts(&snapshot.view.snapshot)?;
-        if counts.entities.iter().sum::<u64>() != entities {
-            add(report, format!("{entities} entities where {} are counted", counts.entities.iter().sum::<u64>()));
+            outcome => outcome,
         }
-        self.report.entities = entities;
-        Ok(())
-    }
-
-    /// Every link must stand under both its ends, and every entity whose events may be felt elsewhere than
-    /// where they lie must be noted as a suspect.
-    fn links(&mut self) -> Result<()> {
-        let Check { snapshot, links, report } = self;
-        let snapshot = &snapshot.view.snapshot;
-        let (mut rows, mut outgoing) = (0, 0u64);
-        // The entity whose rows are read, where its events lie, and whether anything depends on it.
-        let (mut entity, mut placements, mut needed) = (0, Vec::new(), false);
-        snapshot.with_cursor(Family::Links, |cursor| {
-            let mut entry = cursor.seek(&[])?;
-            while let Some((key, value)) = entry {
-                rows += 1;
-                match decode_row(key, value) {
-                    Err(error) => add(report, format!("link row {rows}: {error}")),
-                    Ok(((link, _), _)) => {
-                        if link.entity != entity {
-                            noted(snapshot, links, entity, &placements, needed, report)?;
-                            (entity, needed) = (link.entity, false);
-                            placements.clear();
-                        }
-                        needed |= link.side == Side::Incoming;
-                        if link.side == Side::Placement {
-                            let (from, to) = (Timestamp::from_nanos(link.from), Timestamp::from_nanos(link.to));
-                            placements.push(Placement { home: link.other, during: Interval::new(from, to) });
-                        } else {
-                            outgoing += u64::from(link.side == Side::Outgoing);
-                            let side = if link.side == Side::Outgoing { Side::Incoming } else { Side::Outgoing };
-                            let mirror = LinkKey { entity: link.other, side, other: link.entity, ..link };
-                            if snapshot.get(Family::Links, &mirror.encode())?.as_deref() != Some(value) {
-                                let (one, other) = (link.entity, link.other);
-                                let under =
-                                    format!("a link between entities {one} and {other} stands under one of them only");
-                                add(report, under);
-                            }
-                        }
-                    }
-                }
-                entry = cursor.advance()?;
-            }
-            noted(snapshot, links, entity, &placements, needed, report)
-        })?;
-        let counted = load_counts(snapshot)?.links;
-        if counted != outgoing {
-            add(report, format!("{outgoing} links where {counted} are counted"));
-        }
-        report.links = rows;
-        Ok(())
-    }
-
-    /// Every suspect must be an entity.
-    fn suspects(&mut self) -> Result<()> {
-        let Check { snapshot, report, .. } = self;
-        let snapshot = &snapshot.view.snapshot;
-        snapshot.with_cursor(Family::Meta, |cursor| {
-            let mut entry = cursor.seek(key::SUSPECT)?;
-            while let Some((key, value)) = entry {
-                match key::parse_suspect(key) {
-                    Ok(None) => break,
-                    Ok(Some(entity)) if snapshot.get(Family::Numbers, &key::number(entity))?.is_none() => {
-                        add(report, format!("suspect {entity} is no entity"));
-                    }
-                    Ok(Some(_)) if value.is_empty() => {}
-                    Ok(Some(entity)) => {
-                        add(report, format!("suspect {entity} has {} bytes where none are written", value.len()));
-                    }
-                    Err(error) => add(report, format!("suspects: {error}")),
-                }
-                entry = cursor.advance()?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Every link in quarantine must stand under both its ends, be in force nowhere, and be counted.
-    fn quarantine(&mut self) -> Result<()> {
-        let Check { snapshot, report, .. } = self;
-        let snapshot = &snapshot.view.snapshot;
-        let mut outgoing = 0u64;
-        snapshot.with_cursor(Family::Meta, |cursor| {
-            let mut entry = cursor.seek(key::QUARANTINE)?;
-            while let Some((key, value)) = entry.filter(|(key, _)| key.starts_with(key::QUARANTINE)) {
-                report.links += 1;
-                match decode_row(&key[key::QUARANTINE.len()..], value) {
-                    Err(error) => add(report, format!("quarantine: {error}")),
-                    Ok(((link, _), _)) if link.statement != Statement::Add || link.side == Side::Placement => {
-                        add(report, format!("quarantine: what stands under entity {} is no link", link.entity));
-                    }
-                    Ok(((link, _), _)) => {
-                        outgoing += u64::from(link.side == Side::Outgoing);
-                        let between =
-                            || format!("a link in quarantine between entities {} and {}", link.entity, link.other);
-                        let mirror = key::quarantine(&link.mirrored());
-                        if snapshot.get(Family::Meta, &mirror)?.as_deref() != Some(value) {
-                            add(report, format!("{} stands under one of them only", between()));
-                        }
-                        if snapshot.get(Family::Links, &link.encode())?.is_some() {
-                            add(report, format!("{} is in force too", between()));
-                        }
-                    }
-                }
-                entry = cursor.advance()?;
-            }
-            Ok(())
-        })?;
-        let counted = load_quarantined(snapshot)?;
-        if counted != outgoing {
-            add(report, format!("{outgoing} links in quarantine where {counted} are counted"));
-        }
-        Ok(())
-    }
-
-    /// Every count of links must be that of the links.
-    fn degrees(&mut self) -> Result<()> {
-        let Check { snapshot, report, .. } = self;
-        let snapshot = &snapshot.view.snapshot;
-        snapshot.with_cursor(Family::Meta, |cursor| {
-            let mut entry = cursor.seek(key::DEGREE)?;
-            while let Some((key, value)) = entry.filter(|(key, _)| key.starts_with(key::DEGREE)) {
-                match key::parse_degree(key).and_then(|slot| Ok((slot, decode_degree(value)?))) {
-                    Ok((Some((entity, side, relation)), counted)) => {
-                        let links = count_links(Slot { entity, side, relation }, snapshot)?;
-                        if links != counted {
-                            let side = if side == Side::Outgoing { "from" } else { "to" };
-                            add(report, format!("{links} links {side} entity {entity} where {counted} are counted"));
-                        }
-                    }
-                    Ok((None, _)) => {}
-                    Err(error) => add(report, format!("counts of links: {error}")),
-                }
-                entry = cursor.advance()?;
-            }
-            Ok(())
-        })
     }
 
     fn segment(&mut self, segment: &Segment) -> Result<()> {
@@ -295,7 +133,8 @@ impl Check<'_> {
                 }
                 let resolver = Resolver::new(lookup);
                 for event in &events {
-                    if let Err(error) = self.event(segment, home, event, &resolver) {
+                    let known = self.known(event, resolver.tables());
+                    if let Err(error) = self.event(segment, home, event, &resolver).and(known) {
                         self.problem(format!("event of home {home} in segment {number}: {error}"));
                     }
                 }
@@ -375,6 +214,12 @@ impl Check<'_> {
         Err(Error::corrupt("no reader would look for it there"))
     }
 
+    /// Every saved cohort must be a set of customers.
+    fn cohorts(&mut self) -> Result<()> {
+        let Check { snapshot, report, .. } = self;
+        check_saved(snapshot, &mut |problem| add(report, problem))
+    }
+
     fn active(&mut self) -> Result<()> {
         let snapshot = self.snapshot;
         for (active, bound) in &snapshot.view.actives {
@@ -399,30 +244,4 @@ impl Check<'_> {
         }
         Ok(())
     }
-}
-
-/// Whoever may feel events elsewhere than where they lie is found through a note of their subject.
-fn noted(
-    snapshot: &StoreSnapshot,
-    links: &LinkView<'_>,
-    entity: u32,
-    placements: &[Placement],
-    needed: bool,
-    report: &mut CheckReport,
-) -> Result<()> {
-    // Events of a customer lie under the customer alone.
-    let lies = if entity < FIRST_OTHER { needed } else { !placements.is_empty() };
-    if !lies || snapshot.get(Family::Meta, &key::suspect(entity))?.is_some() {
-        return Ok(());
-    }
-    match dependents(links, entity) {
-        Err(error) => add(report, format!("links above entity {entity}: {error}")),
-        Ok(dependents) => {
-            let alone = if entity < FIRST_OTHER { dependents.is_empty() } else { private(&dependents, placements) };
-            if !alone {
-                add(report, format!("entity {entity} is no suspect, though not only its events' homes feel them"));
-            }
-        }
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use roaring::RoaringBitmap;
 
+use crate::codec::raw::FIRST_OTHER;
 use crate::codec::{key, record};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::limits::COHORT_NAME_BYTES;
@@ -78,6 +79,29 @@ pub(crate) fn all(snapshot: &Snapshot) -> Result<Vec<SavedCohort>> {
             entry = cursor.advance()?;
         }
         Ok(found)
+    })
+}
+
+/// Reads all cohorts, and tells of each that is no set of customers.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) fn check(snapshot: &Snapshot, tell: &mut dyn FnMut(String)) -> Result<()> {
+    snapshot.view.snapshot.with_cursor(Family::Meta, |cursor| {
+        let mut entry = cursor.seek(key::COHORT)?;
+        while let Some((key, value)) = entry {
+            let Some(name) = key.strip_prefix(key::COHORT) else { break };
+            match std::str::from_utf8(name).map(|name| parse(snapshot, name, value)) {
+                Ok(Ok((_, numbers))) if numbers.max().is_some_and(|number| number >= FIRST_OTHER) => {
+                    tell(format!("cohort `{}` has somebody who is no customer", String::from_utf8_lossy(name)));
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tell(error.to_string()),
+                Err(_) => tell("the name of a cohort is not UTF-8".to_owned()),
+            }
+            entry = cursor.advance()?;
+        }
+        Ok(())
     })
 }
 
