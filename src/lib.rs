@@ -30,8 +30,8 @@
 //! # The types
 //!
 //! * [`Db`] is an open store: [`Db::writer`], [`Db::snapshot`], [`Db::flush`], [`Db::check`],
-//!   [`Db::retain`], [`Db::erase`]. One
-//!   process opens a store; any number of threads use it. [`Db::look`] reads beside it from others.
+//!   [`Db::retain`], [`Db::erase`], [`Db::promote`]. One process opens a store; any number of threads use it.
+//!   [`Db::look`] reads beside it from others.
 //! * [`Writer`] commits [`Batch`]es of [`Event`]s and link statements ([`Link`], [`LinkChange`]); a
 //!   [`Receipt`] has one [`Outcome`] a record.
 //! * [`Snapshot`] is the store as of one commit, owned and cheap. [`Snapshot::stream`] asks for what a
@@ -42,7 +42,8 @@
 //!   [`Snapshot::timeline`], [`Snapshot::top`], [`Snapshot::top_customers`] and [`Snapshot::funnel`] count.
 //! * [`Db::health`] tells whether all is well, [`Db::metrics`] what was done, [`Db::recovery`] what opening
 //!   found; [`Db::reopen`] is the way back after a failed write.
-//! * [`backup`] copies stores while they are written, and restores them.
+//! * [`backup`] copies stores while they are written, and restores them; [`Db::restore_erased`] also erases whoever
+//!   was erased since. [`salvage()`] makes a new store of what can still be read of a damaged one.
 //! * [`import`] turns NDJSON, CSV and foreign logs into records; [`export`] writes answers.
 //!
 //! # What it does not do

@@ -425,7 +425,6 @@ impl Store {
     }
 }
 
-/// What an open store and a look have in common.
 /// Opens RocksDB's files, which keep still meanwhile, for reading alone. Afterwards all are open, and nothing
 /// is read by name.
 pub(super) fn open_to_read(database: &Path, cache: &Cache) -> Result<Rocks> {
@@ -437,6 +436,7 @@ pub(super) fn open_to_read(database: &Path, cache: &Cache) -> Result<Rocks> {
         .map_err(|cause| failure(cause, "open"))
 }
 
+/// What an open store and a look have in common.
 fn options() -> Options {
     let mut options = Options::default();
     // A torn tail of the newest log is what a crash leaves; damage before it is an error.
