@@ -33,14 +33,14 @@ pub(super) fn has_tables(database: &Path) -> Result<bool> {
 }
 
 /// The nearest directory on the way to `path` that is there.
-pub(super) fn nearest_existing(path: &Path) -> Option<PathBuf> {
+pub(crate) fn nearest_existing(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path.ancestors().find(|path| path.exists())?).ok()
 }
 
 /// Makes the names durable under which a store lies, from its directory up to `existing`, which was there
 /// before, and that one's own name: RocksDB does so for its own files alone. A directory that may not be
 /// read was not made by us.
-pub(super) fn sync_names(directory: &Path, existing: Option<&Path>) -> Result<()> {
+pub(crate) fn sync_names(directory: &Path, existing: Option<&Path>) -> Result<()> {
     for path in directory.ancestors() {
         let Ok(opened) = fs::File::open(path) else { break };
         opened.sync_all().map_err(|cause| Error::from(cause).at(path.display()))?;

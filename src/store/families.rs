@@ -3,7 +3,7 @@
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DataBlockIndexType, Options};
 
 /// A column family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(usize)]
 pub(crate) enum Family {
     /// Header, manifest, sets of homes. Few rows, read at open.

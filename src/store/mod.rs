@@ -9,6 +9,7 @@ mod beginning;
 mod directory;
 mod failure;
 mod families;
+mod gone;
 mod log;
 mod mend;
 pub(crate) mod private;
@@ -20,6 +21,7 @@ mod table;
 mod unfinished;
 mod wreck;
 
+pub(crate) use beginning::{nearest_existing, sync_names};
 pub(crate) use families::Family;
 pub(crate) use rocks::{Batch, Pinned, Setup, Store};
 pub(crate) use snapshot::{Cursor, StoreSnapshot};

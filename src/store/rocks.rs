@@ -1,5 +1,6 @@
 //! The database handle: open, read, write, take in sorted files, drop them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::store::beginning::{check_beginning, has_tables, nearest_existing, syn
 use crate::store::directory::Directory;
 use crate::store::failure::failure;
 use crate::store::families::Family;
+use crate::store::gone::{Gone, Range};
 use crate::store::log::{self, LogSizes};
 use crate::store::mend::{check_tables, open_whole};
 use crate::store::reserve::{Loan, Reserve};
@@ -87,6 +89,7 @@ pub(crate) struct Store {
     staging: PathBuf,
     pub(super) database: PathBuf,
     cache: Cache,
+    gone: Gone,
     reserve: Reserve,
     found: Found,
     // Dropped last: nobody else may open while RocksDB closes. A look has none.
@@ -107,7 +110,7 @@ impl Store {
         let (database, staging) = (directory.database(), directory.staging());
         log::check_list(&database)?;
         let mut found = Found { log: log::measure(&database)?, has_tables: has_tables(&database)?, ..Found::default() };
-        let cache = Cache::new_hyper_clock_cache(setup.cache_bytes, 0);
+        let (cache, gone) = (Cache::new_hyper_clock_cache(setup.cache_bytes, 0), Gone::default());
         let mut options = options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -118,7 +121,7 @@ impl Store {
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         options.set_log_level(LogLevel::Error);
-        let open = |options: &Options| Rocks::open_cf_descriptors(options, &database, families(&cache));
+        let open = |options: &Options| Rocks::open_cf_descriptors(options, &database, families(&cache, &gone));
         let short = reserve.free()? < setup.reserve_bytes.saturating_add(2 * found.log.bytes);
         let with = |mut options: Options, one: &str| {
             options.get_options_from_string(one).map_err(|cause| failure(cause, "open"))
@@ -163,7 +166,7 @@ impl Store {
         found.put_back = put_back;
         found.staged_files = directory.wipe_staging()?;
         drop(loan);
-        Ok(Store { rocks, staging, database, cache, reserve, found, _directory: Some(directory) })
+        Ok(Store { rocks, staging, database, cache, gone, reserve, found, _directory: Some(directory) })
     }
 
     /// Opens what is at `path` for reading alone, as it is after one of its writes, whoever has it open
@@ -184,7 +187,8 @@ impl Store {
             None => return Err(never_still(&database)),
         };
         let (reserve, found) = (Reserve::new(&database, 0), Found::default());
-        Ok(Store { rocks, staging: PathBuf::new(), database, cache, reserve, found, _directory: None })
+        let (staging, gone) = (PathBuf::new(), Gone::default());
+        Ok(Store { rocks, staging, database, cache, gone, reserve, found, _directory: None })
     }
 
     /// The directory of the store, by its one name.
@@ -297,10 +301,22 @@ impl Store {
         if cursor.seek(from)?.is_some_and(|(key, _)| key < to) {
             drop(cursor);
             self.rocks.delete_range_cf(handle, from, to).map_err(|cause| failure(cause, family.name()))?;
+            self.gone.note((family, from.to_vec(), to.to_vec()));
             // A tombstone in the memtable would stand in the way of the next file taken in.
             self.rocks.flush_cf(handle).map_err(|cause| failure(cause, family.name()))?;
         }
         Ok(())
+    }
+
+    /// Says that no reader has the rows of a segment any more, and that its number is never given again: no
+    /// compaction keeps them from now on, whatever snapshot is held.
+    pub(crate) fn give_up(&self, segment: u32) {
+        self.gone.add(segment);
+    }
+
+    /// What [`Store::drop_range`] deleted since this was last asked, and files may still have.
+    pub(crate) fn take_dropped(&self) -> BTreeSet<Range> {
+        self.gone.take_ranges()
     }
 
     /// Bytes of live files and of the write-ahead log. The directory is listed at each call.
@@ -432,7 +448,7 @@ pub(super) fn open_to_read(database: &Path, cache: &Cache) -> Result<Rocks> {
     let mut options = options();
     // Files that the writer deletes later stay readable, since they are open.
     options.set_max_open_files(-1);
-    Rocks::open_cf_descriptors_read_only(&options, database, families(cache), false)
+    Rocks::open_cf_descriptors_read_only(&options, database, families(cache, &Gone::default()), false)
         .map_err(|cause| failure(cause, "open"))
 }
 
@@ -445,8 +461,12 @@ fn options() -> Options {
     options
 }
 
-fn families(cache: &Cache) -> impl Iterator<Item = ColumnFamilyDescriptor> {
-    Family::all().map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(cache)))
+fn families(cache: &Cache, gone: &Gone) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    Family::all().map(|family| {
+        let mut options = family.options(cache);
+        gone.attach(family, &mut options);
+        ColumnFamilyDescriptor::new(family.name(), options)
+    })
 }
 
 /// Writes that happen together or not at all.

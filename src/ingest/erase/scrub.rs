@@ -48,11 +48,12 @@ fn wait_for_readers(engine: &Engine, replaced: &[(u32, Weak<Segment>)], sequence
     Ok(true)
 }
 
-/// Gets what was deleted out of the files; false when some reader holds it back.
+/// Gets what was deleted out of the files; false when some reader holds it back, or a compaction failed.
 pub(super) fn scrub(engine: &Engine, left: Left) -> Result<bool> {
     let Left { replaced, ranges, sequence } = left;
     let store = &engine.lookup.store;
     let free = wait_for_readers(engine, &replaced, sequence)?;
+    let errors = store.background_errors();
     store.flush_memtables()?;
     for (family, from, to) in ranges {
         store.compact_to_the_bottom(family, &from, &to);
@@ -64,6 +65,11 @@ pub(super) fn scrub(engine: &Engine, left: Left) -> Result<bool> {
             store.compact_to_the_bottom(family, &key::row(segment, 0), &key::chunk(segment, u32::MAX, u32::MAX));
         }
     }
+    // Rows of theirs may also lie where merges and retentions dropped segments.
+    for (family, from, to) in store.take_dropped() {
+        store.compact_to_the_bottom(family, &from, &to);
+    }
     store.wait_for_deletions(READERS_WAIT)?;
-    Ok(free)
+    // RocksDB does not tell of one compaction how it went.
+    Ok(free && store.background_errors() == errors)
 }
