@@ -29,6 +29,10 @@ impl PageCache {
         PageCache(Cache::with_weighter(bytes / (16 << 10), bytes as u64, Bytes))
     }
 
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        (self.0.hits(), self.0.misses())
+    }
+
     pub(super) fn get(&self, place: Place) -> Option<Option<Arc<Page>>> {
         self.0.get(&place)
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -125,6 +125,8 @@ pub(crate) struct Engine {
     pub(crate) graveyard: Graveyard,
     /// Held by whoever takes segments out of the manifest, from reading the list to publishing another.
     pub(crate) rewriting: Mutex<()>,
+    /// Erasures begun and not ended.
+    pub(crate) erasures_unfinished: AtomicU64,
     pub(crate) counters: Counters,
     poison: OnceLock<Arc<Error>>,
 }
@@ -179,6 +181,7 @@ impl Engine {
             staged_files_removed: found.staged_files,
             files_put_back: found.put_back,
             seals_due: (replayed.actives.len() as u64).saturating_sub(1),
+            erasures_finished: pending.len() as u64,
             ..Recovery::default()
         };
         recovery.tell_dropped(&dropped, &merged_away, &replayed.actives);
@@ -228,6 +231,7 @@ impl Engine {
             graveyard,
             counters: Counters::default(),
             rewriting: Mutex::new(()),
+            erasures_unfinished: AtomicU64::new(pending.len() as u64),
             poison: OnceLock::new(),
             settings,
         });
@@ -268,6 +272,7 @@ impl Engine {
             commits_stalled,
             merges_put_off,
             background_errors: store.background_errors(),
+            erasures_unfinished: self.erasures_unfinished.load(Ordering::Relaxed),
         })
     }
 
@@ -280,6 +285,7 @@ impl Engine {
             number_cache: CacheMetrics::new(numbers),
             link_cache: CacheMetrics::new(self.lookup.links.hits_and_misses()),
             dependents_cache: CacheMetrics::new(self.lookup.dependents.hits_and_misses()),
+            page_cache: CacheMetrics::new(self.lookup.pages.hits_and_misses()),
             ..self.counters.read()
         }
     }

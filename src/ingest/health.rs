@@ -10,7 +10,8 @@ use crate::error::Error;
 pub enum HealthState {
     /// All is well.
     Good,
-    /// Everything works, but something stays behind: look again later.
+    /// Everything works, but something stays behind: look again later, or, for failures of the storage engine in
+    /// the background and erasures that a reader held back, after the store was opened again.
     Lagging,
     /// What is left of the disk is kept for making room. Reads work; commits fail with `DiskFull` until
     /// there is room.
@@ -40,6 +41,9 @@ pub struct Health {
     /// Flushes and compactions of the storage engine that failed since the store was opened. It tries
     /// again; a failure that lasts fails the next commit.
     pub background_errors: u64,
+    /// Erasures that are out of every answer and not yet, as far as is known, out of every file: under way, or
+    /// held back by a reader ([`crate::ErasureReceipt::held_back`]).
+    pub erasures_unfinished: u64,
 }
 
 impl Health {
@@ -49,7 +53,11 @@ impl Health {
             HealthState::Poisoned
         } else if self.short_of_room {
             HealthState::Full
-        } else if self.commits_stalled || self.merges_put_off || self.background_errors > 0 {
+        } else if self.commits_stalled
+            || self.merges_put_off
+            || self.background_errors > 0
+            || self.erasures_unfinished > 0
+        {
             HealthState::Lagging
         } else {
             HealthState::Good

@@ -44,6 +44,8 @@ pub(crate) struct Counters {
     pub(crate) seals: Acts,
     pub(crate) merges: Acts,
     pub(crate) stalls: Acts,
+    pub(crate) retentions: Acts,
+    pub(crate) erasures: Acts,
 }
 
 /// Hits and misses of one cache.
@@ -98,6 +100,18 @@ pub struct Metrics {
     pub stalls: u64,
     /// How long.
     pub stalled_time: Duration,
+    /// Retentions that removed something.
+    pub retentions: u64,
+    /// Events they removed.
+    pub retained_away: u64,
+    /// Time they took.
+    pub retention_time: Duration,
+    /// Erasures that were carried out, those finished at open included.
+    pub erasures: u64,
+    /// Events they removed.
+    pub erased_events: u64,
+    /// Time they took.
+    pub erasure_time: Duration,
     /// Flushes and compactions of the storage engine that failed.
     pub background_errors: u64,
     /// Names of entities by number.
@@ -108,6 +122,8 @@ pub struct Metrics {
     pub link_cache: CacheMetrics,
     /// Who depends on entities.
     pub dependents_cache: CacheMetrics,
+    /// Pages of the index.
+    pub page_cache: CacheMetrics,
 }
 
 impl Counters {
@@ -129,6 +145,12 @@ impl Counters {
             merge_time: self.merges.time(),
             stalls: self.stalls.count(),
             stalled_time: self.stalls.time(),
+            retentions: self.retentions.count(),
+            retained_away: self.retentions.things(),
+            retention_time: self.retentions.time(),
+            erasures: self.erasures.count(),
+            erased_events: self.erasures.things(),
+            erasure_time: self.erasures.time(),
             ..Metrics::default()
         }
     }

@@ -55,6 +55,9 @@ pub struct Recovery {
     pub leftovers_dropped: u64,
     /// Full segments that were waiting for their seal; they are sealed after opening.
     pub seals_due: u64,
+    /// Erasures that a crash cut short, or a reader held back: finished before opening returned, which `took` does
+    /// not count.
+    pub erasures_finished: u64,
 }
 
 impl Recovery {
@@ -64,6 +67,7 @@ impl Recovery {
             && self.staged_files_removed == 0
             && self.seals_rolled_back == 0
             && self.merges_rolled_back == 0
+            && self.erasures_finished == 0
     }
 
     /// Tells apart what was dropped: the numbers of segments in the log are those of seals to come.

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::codec::key;
 use crate::codec::raw::RawEvent;
@@ -108,6 +109,8 @@ pub(crate) fn retain(engine: &Engine, asked: &Retention) -> Result<Retained> {
     if !(0.0..=1.0).contains(&asked.max_share) {
         return Err(Error::invalid("a share lies between 0 and 1"));
     }
+    let began = Instant::now();
+    let _span = tracing::info_span!("retain", dry_run = asked.dry_run).entered();
     let _rewriting = engine.rewriting.lock();
     let (store, terms) = (&engine.lookup.store, &engine.lookup.terms);
     let before = asked.before.as_nanos();
@@ -155,6 +158,9 @@ pub(crate) fn retain(engine: &Engine, asked: &Retention) -> Result<Retained> {
     // What is written makes room in the end.
     let _loan = store.lend_reserve(engine.settings.reserve_bytes)?;
     engine.or_poison(remove(engine, losses, &goes, seals))?;
+    if told.events > 0 {
+        engine.counters.retentions.add(told.events, began);
+    }
     Ok(told)
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn run(args: &Args) -> Done {
                     "seals_rolled_back": recovery.seals_rolled_back,
                     "merges_rolled_back": recovery.merges_rolled_back,
                     "leftovers_dropped": recovery.leftovers_dropped, "seals_due": recovery.seals_due,
+                    "erasures_finished": recovery.erasures_finished,
                 })),
             });
             writeln!(out, "{row}")?;
@@ -102,6 +103,7 @@ fn opened(recovery: &Recovery) -> String {
         (recovery.leftovers_dropped, "segments merged away dropped"),
         (recovery.staged_files_removed, "half-written files removed"),
         (recovery.files_put_back, "missing files put back"),
+        (recovery.erasures_finished, "erasures finished"),
     ] {
         if count > 0 {
             told += &format!("; {} {what}", grouped(count));

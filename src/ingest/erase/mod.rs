@@ -9,6 +9,8 @@ mod strip;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use crossbeam::channel::{Sender, bounded};
 
@@ -52,15 +54,15 @@ pub struct ErasureReceipt {
     pub segments: u64,
     /// Saved cohorts that were changed.
     pub cohorts: u64,
-    /// Whether some reader still holds the store as it was, so that its files keep some of it. The rest is done
-    /// at the next open.
+    /// Whether some reader still holds the store as it was, or a compaction failed, so that its files keep some of
+    /// it. The rest is done at the next open.
     pub held_back: bool,
 }
 
-pub(super) type Requests<'a> = Option<&'a Sender<Request>>;
+pub(crate) type Requests<'a> = Option<&'a Sender<Request>>;
 
 /// Has the commit thread do something, and waits for the outcome.
-pub(super) fn on_commit_thread<T: Send + 'static>(
+pub(crate) fn on_commit_thread<T: Send + 'static>(
     requests: Requests<'_>,
     act: impl FnOnce(&mut Committer) -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -81,6 +83,8 @@ pub(super) fn on_commit_thread<T: Send + 'static>(
 /// `NotFound` when there is no such customer.
 pub(crate) fn erase(engine: &Arc<Engine>, requests: Requests<'_>, id: &Text) -> Result<ErasureReceipt> {
     let id = id.clone();
+    // The ledger too is written on a full disk.
+    let _loan = engine.lookup.store.lend_reserve(engine.settings.reserve_bytes)?;
     let (ledger, row) = on_commit_thread(requests, move |committer| begin(committer, &id))?;
     carry_out(engine, requests, ledger, &row)
 }
@@ -107,6 +111,7 @@ fn begin(committer: &mut Committer, id: &Text) -> Result<Begun> {
     let mut batch = Batch::default();
     let begun = committer.numbers.erased.begin(wall_clock(), &names, store, &mut batch);
     engine.or_poison(store.write(batch, true))?;
+    engine.erasures_unfinished.fetch_add(1, Ordering::Relaxed);
     Ok(begun)
 }
 
@@ -186,6 +191,8 @@ fn carry_out(engine: &Arc<Engine>, requests: Requests<'_>, ledger: u64, row: &Er
 }
 
 fn finish(engine: &Arc<Engine>, requests: Requests<'_>, ledger: u64, row: &Erasure) -> Result<ErasureReceipt> {
+    let began = Instant::now();
+    let _span = tracing::info_span!("erase", ledger).entered();
     // Held until the old rows are gone: the thread that drops them would be busy with a merge otherwise.
     fail::point("erase.after_ledger")?;
     let _rewriting = engine.rewriting.lock();
@@ -205,7 +212,9 @@ fn finish(engine: &Arc<Engine>, requests: Requests<'_>, ledger: u64, row: &Erasu
             committer.numbers.erased.end(ledger, store, &mut batch);
             committer.engine.or_poison(store.write(batch, true))
         })?;
+        engine.erasures_unfinished.fetch_sub(1, Ordering::Relaxed);
     }
+    engine.counters.erasures.add(receipt.events, began);
     Ok(receipt)
 }
 
