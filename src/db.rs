@@ -11,12 +11,12 @@ use crate::codec::record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
 use crate::ingest::{
-    Added, Batch, Engine, ErasureReceipt, Health, Ledger, Metrics, Pending, Receipt, Recovery, Request, Retained,
-    Retention, Settings, Threads, adopt_cohort, adopt_ledger, adopt_names, erase, erase_pending, look, prepare, retain,
-    take_over_ledger,
+    Added, Batch, Committer, EXPR_ERASED, Engine, ErasureReceipt, Health, Ledger, Metrics, Pending, Receipt, Recovery,
+    Request, Retained, Retention, Settings, Threads, adopt_cohort, adopt_ledger, adopt_names, erase, erase_pending,
+    look, on_commit_thread, prepare, retain, take_over_ledger,
 };
 use crate::model::{Entity, Limits, Link, Record, Text};
-use crate::query::{CheckReport, Cohort, Snapshot, Traces, put_cohort, remove_cohort, unknown_cohort};
+use crate::query::{CheckReport, Cohort, Draft, Snapshot, Traces, remove_cohort, unknown_cohort};
 use crate::store::Batch as StoreBatch;
 
 /// What an acknowledged commit survives.
@@ -319,12 +319,19 @@ impl Db {
     /// `Invalid` for an unfit name or a cohort of another store; as [`Writer::commit`] when it cannot be
     /// written.
     pub fn save_cohort(&self, name: &str, cohort: &Cohort) -> Result<()> {
-        let now = self.snapshot();
-        cohort.check_store(&now)?;
-        let mut batch = StoreBatch::default();
+        cohort.check_store(&self.snapshot())?;
         self.inner.engine.check_room()?;
-        put_cohort(&self.inner.engine.lookup.store, &mut batch, name, cohort, &now.view.erased)?;
-        self.inner.write_meta(batch)
+        let draft = Draft::new(name, cohort)?;
+        let mut named = Vec::new();
+        cohort.expr().texts(&mut |text| named.push(text.to_owned()));
+        // Where erasures show: none comes in between.
+        self.inner.on_commit_thread(move |committer| {
+            let mut batch = StoreBatch::default();
+            let tells = committer.may_mean_erased(&named)?;
+            let erased = committer.engine.views.load().erased.clone();
+            draft.put(&committer.engine.lookup.store, &mut batch, &erased, tells.then_some(EXPR_ERASED));
+            committer.write_meta(batch)
+        })
     }
 
     /// Forgets the cohort saved under a name. Snapshots that see it keep it.
@@ -332,12 +339,14 @@ impl Db {
     /// # Errors
     /// `NotFound` when there is none.
     pub fn drop_cohort(&self, name: &str) -> Result<()> {
-        if !self.snapshot().cohorts()?.iter().any(|saved| saved.name == name) {
-            return Err(unknown_cohort(name));
-        }
-        let mut batch = StoreBatch::default();
-        remove_cohort(&self.inner.engine.lookup.store, &mut batch, name);
-        self.inner.write_meta(batch)
+        let name = name.to_owned();
+        self.inner.on_commit_thread(move |committer| {
+            let mut batch = StoreBatch::default();
+            match remove_cohort(&committer.engine.lookup.store, &mut batch, &name)? {
+                true => committer.write_meta(batch),
+                false => Err(unknown_cohort(&name)),
+            }
+        })
     }
 
     /// Puts links in force that are in quarantine: as listed by [`Snapshot::quarantined`], whose feed need not be
@@ -388,8 +397,10 @@ impl Db {
 
     /// Erases a customer (id without its type), and the entities to which no link ever led from elsewhere: their
     /// events, links and names go, from every answer of snapshots taken from then on and from the files of the
-    /// store. Events of others stay, and name nobody erased any more. What names the customer later is refused,
-    /// and so is what names the entities erased with them at a time before the erasure.
+    /// store. Names that RocksDB notes as bounds of its files are gone when the store was opened once more
+    /// ([`Db::reopen`]); a backup taken before that may have them. Events of others stay, and name nobody erased
+    /// any more. What names the customer later is refused, and so is what names the entities erased with them at a
+    /// time before the erasure.
     ///
     /// Snapshots taken before see what they saw, but for names: those of the erased are empty where an event is
     /// told. [`ErasureReceipt::held_back`] tells that one is alive.
@@ -472,11 +483,12 @@ impl Db {
 }
 
 impl Inner {
-    /// Writes what no commit knows of, and shows it to new snapshots.
-    fn write_meta(&self, batch: StoreBatch) -> Result<()> {
-        self.engine.check_writable()?;
-        self.engine.or_poison(self.engine.lookup.store.write(batch, true))?;
-        self.ask(|reply| Request::Refresh { reply })
+    /// Has the commit thread do something, and waits for the outcome.
+    fn on_commit_thread<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Committer) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        on_commit_thread(self.threads.requests.as_ref(), act)
     }
 
     /// Sends a request and waits until it is done.

@@ -14,6 +14,7 @@ mod check;
 mod display;
 mod excerpt;
 mod parse;
+mod texts;
 mod token;
 
 #[cfg(test)]

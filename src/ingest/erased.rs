@@ -29,10 +29,18 @@ pub(crate) type Begun = (u64, Erasure);
 /// What was erased under a name.
 #[derive(Clone, Copy)]
 struct Listed {
-    /// When, in nanoseconds since 1970 UTC.
+    /// When, in nanoseconds since 1970 UTC; the latest.
     at: i64,
-    /// Whether nothing of that name is taken at all: for customers, and until an erasure is published.
-    always: bool,
+    /// Whether a customer was erased under it: then nothing of that name is taken at all.
+    customer: bool,
+    /// Erasures that still find and remove what has the name: nor is it until they are published.
+    running: u32,
+}
+
+impl Listed {
+    fn always(self) -> bool {
+        self.customer || self.running > 0
+    }
 }
 
 /// The ledger of erasures as the commit thread has it.
@@ -81,7 +89,12 @@ impl Erased {
 
     /// Whether nothing that names the entity is taken, whatever its time.
     pub(super) fn is_gone(&self, entity: &Entity) -> bool {
-        self.key.is_some_and(|key| self.listed.get(&hash(key, entity)).is_some_and(|listed| listed.always))
+        self.key.is_some_and(|key| self.listed.get(&hash(key, entity)).is_some_and(|listed| listed.always()))
+    }
+
+    /// Whether something was erased under this name.
+    pub(super) fn is_listed(&self, entity: &Entity) -> bool {
+        self.key.is_some_and(|key| self.listed.contains_key(&hash(key, entity)))
     }
 
     /// Numbers of everybody and everything that was erased.
@@ -135,8 +148,11 @@ impl Erased {
 
     /// From now on, what belonged to the customer of an erasure may be somebody else's.
     pub(super) fn published(&mut self, number: u64) {
-        if let Some(row) = (number as usize).checked_sub(1).and_then(|at| self.rows.get(at)) {
-            self.list(&row.clone(), false);
+        let Some(row) = (number as usize).checked_sub(1).and_then(|at| self.rows.get(at)) else { return };
+        for hash in &row.hashes {
+            if let Some(listed) = self.listed.get_mut(hash) {
+                listed.running = listed.running.saturating_sub(1);
+            }
         }
     }
 
@@ -150,8 +166,12 @@ impl Erased {
     /// `runs`: somebody still finds and removes what has these names.
     fn list(&mut self, row: &Erasure, runs: bool) {
         for (at, hash) in row.hashes.iter().enumerate() {
+            let listed = self.listed.entry(*hash).or_insert(Listed { at: row.at, customer: false, running: 0 });
+            // What belonged to one customer may have been another's later.
+            listed.at = listed.at.max(row.at);
             // The customer comes first.
-            self.listed.insert(*hash, Listed { at: row.at, always: at == 0 || runs });
+            listed.customer |= at == 0;
+            listed.running += u32::from(runs);
         }
     }
 
@@ -173,7 +193,7 @@ impl Erased {
         let key = self.key.filter(|_| !fail::bug("admit-erased"))?;
         let refused = entities.any(|entity| {
             let listed = self.listed.get(&hash(key, entity));
-            listed.is_some_and(|listed| listed.always || when.as_nanos() <= listed.at)
+            listed.is_some_and(|listed| listed.always() || when.as_nanos() <= listed.at)
         });
         refused.then(|| Rejection::new(REASON))
     }

@@ -30,9 +30,10 @@ pub(crate) use recovery::FORMAT;
 pub use recovery::Recovery;
 
 pub(crate) use adopt::{Ledger, adopt_cohort, adopt_names, take_over_ledger};
+pub(crate) use commit::Committer;
 pub(crate) use engine::{Engine, Request, Settings, Threads};
 pub use erase::ErasureReceipt;
-pub(crate) use erase::{EXPR_ERASED, erase, erase_pending, tells};
+pub(crate) use erase::{EXPR_ERASED, erase, erase_pending, on_commit_thread, tells};
 #[cfg(test)]
 pub(crate) use erase::{Stop, erase_in_part};
 pub(crate) use erased::REASON as ERASED;

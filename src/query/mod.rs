@@ -23,7 +23,7 @@ pub use cohort::{
     SavedCohort, Score, TimelineBucket, TimelineQuery, TopCustomer, TopCustomersQuery, TopQuery, TopRow, WhoQuery,
     Witness, WitnessClause,
 };
-pub(crate) use cohort::{put_cohort, remove_cohort, unknown_cohort};
+pub(crate) use cohort::{Draft, remove_cohort, unknown_cohort};
 pub use item::{Cursor, StreamItem};
 pub use snapshot::{Customers, Snapshot};
 pub use stream::{Stream, StreamQuery};

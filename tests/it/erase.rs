@@ -207,6 +207,73 @@ fn a_snapshot_holds_files_back_and_the_receipt_says_so() {
 }
 
 #[test]
+fn of_refused_late_arrivals_nothing_is_stored() {
+    let (place, db) = two();
+    db.erase("A").unwrap();
+    let mut late = Batch::new();
+    let said = event(9, "late", "customer:A").attribute("note", "lateword").attribute("latefield", 1i64);
+    late.event(said.context(entity("latetype:1")));
+    late.link(link("customer:A", "laterelation", "latekind:1"));
+    assert!(refusals(&db, late).iter().all(Option::is_some));
+    db.flush().unwrap();
+    for text in ["lateword", "latefield", "latetype", "laterelation", "latekind"] {
+        assert_eq!(db.traces(text).unwrap().rows, [], "{text}");
+    }
+    drop(place);
+}
+
+#[test]
+fn an_erasure_that_is_finished_late_takes_nothing_from_a_newer_one() {
+    let (place, db) = two();
+    let snapshot = db.snapshot();
+    let first = db.erase("A").unwrap();
+    assert!(first.held_back);
+    // The line becomes another's, who is erased too.
+    let mut new = Batch::new();
+    let later = Timestamp::from_nanos(first.at.as_nanos() + 1);
+    new.link(link("customer:C", "uses", "line:A").valid_from(later));
+    assert_eq!(refusals(&db, new), [None]);
+    drop(snapshot);
+    let second = db.erase("C").unwrap();
+    assert_eq!((second.entities, second.held_back), (2, false));
+    assert!(second.at > first.at);
+    assert_eq!(db.health().unwrap().erasures_unfinished, 1);
+    drop(db);
+    let db = open(place.path(), 8);
+    assert_eq!(db.recovery().erasures_finished, 1);
+    assert!(!db.recovery().was_clean());
+    let mut late = Batch::new();
+    late.event(event(second.at.as_nanos(), "late", "line:A"));
+    assert!(refusals(&db, late)[0].is_some());
+    assert_eq!(db.health().unwrap().erasures_unfinished, 0);
+    well(&db);
+}
+
+#[test]
+fn a_cohort_that_is_saved_after_an_erasure_tells_nobody_erased() {
+    let (_place, db) = two();
+    for (id, text) in [("A", "did(about = customer:A)"), ("A", "customers(A, B)"), ("B", "reach(line:B) or all")] {
+        let expr: Expr = text.parse().unwrap();
+        let cohort = db.snapshot().who(expr.clone()).run().unwrap();
+        if db.snapshot().entity(&Entity::customer(id)).unwrap().is_some() {
+            db.erase(id).unwrap();
+        }
+        db.save_cohort("late", &cohort).unwrap();
+        let saved = db.snapshot().cohorts().unwrap().remove(0);
+        assert!(!saved.expr.contains(id), "{text}: {}", saved.expr);
+        // Asked for once more, it is as little told.
+        let again = db.snapshot().who(expr).run().unwrap();
+        db.save_cohort("late", &again).unwrap();
+        assert_eq!(db.snapshot().cohorts().unwrap().remove(0).expr, saved.expr);
+    }
+    let (_place, db) = two();
+    db.erase("A").unwrap();
+    let cohort = db.snapshot().who("did(about = customer:B)".parse::<Expr>().unwrap()).run().unwrap();
+    db.save_cohort("kept", &cohort).unwrap();
+    assert!(db.snapshot().cohorts().unwrap()[0].expr.contains("customer:B"));
+}
+
+#[test]
 fn readers_who_came_after_an_erasure_do_not_hold_it_back() {
     let (_place, db) = two();
     let done = std::sync::atomic::AtomicBool::new(false);

@@ -18,7 +18,7 @@ use crate::ingest::engine::{Engine, Request};
 use crate::ingest::home::{Homes, Placed};
 use crate::ingest::links::{Fanout, Stated};
 use crate::ingest::prepare::Prepared;
-use crate::model::Outcome;
+use crate::model::{Entity, Outcome};
 use crate::segment::{Active, Dedupe, put_counts};
 use crate::store::{Batch as StoreBatch, Family, StoreSnapshot};
 use crate::topology::{LinkView, put_suspect};
@@ -42,7 +42,7 @@ const SEGMENT_BYTES_MAX: usize = 1 << 30;
 const FILTER_CACHE_BYTES: usize = 64 << 20;
 
 pub(crate) struct Committer {
-    pub(super) engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
     pub(super) numbers: Numbers,
     pub(super) homes: Homes,
     pub(super) fanout: Fanout,
@@ -262,5 +262,26 @@ impl Committer {
     fn refresh(&mut self) {
         let snapshot = Arc::new(StoreSnapshot::new(self.engine.lookup.store.clone()));
         self.engine.views.update(|view| view.snapshot = snapshot);
+    }
+
+    /// Writes what no commit knows of, and shows it to new snapshots.
+    pub(crate) fn write_meta(&mut self, batch: StoreBatch) -> Result<()> {
+        self.engine.or_poison(self.engine.lookup.store.write(batch, true))?;
+        self.refresh();
+        Ok(())
+    }
+
+    /// Whether one of these texts is the name of somebody who was erased, as an id or as `type:id`. Of what was
+    /// theirs the name may be another's by now.
+    pub(crate) fn may_mean_erased(&mut self, texts: &[String]) -> Result<bool> {
+        for text in texts {
+            let customer = Entity::new(self.engine.lookup.customer_type.clone(), text.as_str());
+            for entity in [Some(customer), text.parse().ok()].into_iter().flatten() {
+                if self.numbers.erased.is_listed(&entity) && self.known(&entity)?.is_none() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }

@@ -70,6 +70,11 @@ impl Committer {
                     (*known, entities, rest)
                 }
                 Work::Slow => {
+                    // Before its terms are stored.
+                    if let Some(rejection) = self.numbers.erased.refuses_event(event) {
+                        *work = Work::Rejected(rejection);
+                        continue;
+                    }
                     slow_rest.clear();
                     match self.number_terms(event, &mut slow_rest, group)? {
                         Ok(known) => {
@@ -134,15 +139,11 @@ impl Committer {
 
     /// Looks up the entities that were not used lately.
     pub(super) fn find_entities(&mut self, event: &Event, entities: &mut Numbered) -> Result<()> {
-        let store = &self.engine.lookup.store;
         for (entity, number) in event.subjects.iter().chain(&event.context).zip(entities) {
             if *number != NOWHERE {
                 continue;
             }
-            let kind = self.engine.lookup.terms.read().number_of(&entity.kind);
-            if let Some(kind) = kind
-                && let Some(known) = self.numbers.names.known(kind, &entity.id, store)?
-            {
+            if let Some(known) = self.known(entity)? {
                 *number = known;
             }
         }
@@ -165,6 +166,15 @@ impl Committer {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// The number of an entity, if it has one.
+    pub(super) fn known(&mut self, entity: &Entity) -> Result<Option<u32>> {
+        let kind = self.engine.lookup.terms.read().number_of(&entity.kind);
+        match kind {
+            Some(kind) => self.numbers.names.known(kind, &entity.id, &self.engine.lookup.store),
+            None => Ok(None),
+        }
     }
 
     pub(in crate::ingest) fn number_entity(&mut self, entity: &Entity, batch: &mut StoreBatch) -> Numbering<u32> {

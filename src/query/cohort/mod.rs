@@ -35,7 +35,7 @@ pub use effort::CancelToken;
 pub use explain::{Explain, ExplainStep};
 pub use funnel::{Funnel, FunnelQuery, FunnelStep};
 pub use saved::SavedCohort;
-pub(crate) use saved::{check as check_saved, put as put_cohort, remove as remove_cohort, unknown as unknown_cohort};
+pub(crate) use saved::{Draft, check as check_saved, remove as remove_cohort, unknown as unknown_cohort};
 pub use set::{Cohort, Ids};
 pub use timeline::{TimelineBucket, TimelineQuery};
 pub use top::{Field, Score, TopCustomer, TopCustomersQuery, TopQuery, TopRow};

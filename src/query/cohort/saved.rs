@@ -31,33 +31,52 @@ fn key_of(name: &str) -> Vec<u8> {
     [&key::COHORT[..], name.as_bytes()].concat()
 }
 
-/// Puts a cohort under a name, in place of the one that has it, without those `erased` since it was found.
-///
-/// # Errors
-/// `Invalid` for a name that is empty or longer than 256 bytes.
-pub(crate) fn put(store: &Store, batch: &mut Batch, name: &str, cohort: &Cohort, erased: &RoaringBitmap) -> Result<()> {
-    if name.is_empty() || name.len() > COHORT_NAME_BYTES {
-        return Err(Error::invalid(format!(
-            "the name of a cohort has 1 to {COHORT_NAME_BYTES} bytes, not {}",
-            name.len()
-        )));
-    }
-    let members = cohort.numbers() - erased;
-    let mut numbers = Vec::with_capacity(members.serialized_size());
-    members.serialize_into(&mut numbers).expect("memory takes any bitmap");
-    let record = record::SavedCohort {
-        expr: cohort.expr().to_string(),
-        commit: cohort.commit(),
-        now: cohort.now().as_nanos(),
-        numbers,
-    };
-    batch.put(store, Family::Meta, &key_of(name), &record::encode(&record));
-    Ok(())
+/// A cohort that is to have a name.
+pub(crate) struct Draft {
+    key: Vec<u8>,
+    members: RoaringBitmap,
+    expr: String,
+    commit: u64,
+    now: i64,
 }
 
-/// Removes the cohort of a name.
-pub(crate) fn remove(store: &Store, batch: &mut Batch, name: &str) {
-    batch.delete(store, Family::Meta, &key_of(name));
+impl Draft {
+    /// # Errors
+    /// `Invalid` for a name that is empty or longer than 256 bytes.
+    pub(crate) fn new(name: &str, cohort: &Cohort) -> Result<Draft> {
+        if name.is_empty() || name.len() > COHORT_NAME_BYTES {
+            return Err(Error::invalid(format!(
+                "the name of a cohort has 1 to {COHORT_NAME_BYTES} bytes, not {}",
+                name.len()
+            )));
+        }
+        Ok(Draft {
+            key: key_of(name),
+            members: cohort.numbers().clone(),
+            expr: cohort.expr().to_string(),
+            commit: cohort.commit(),
+            now: cohort.now().as_nanos(),
+        })
+    }
+
+    /// Puts it in place of the one that has the name, without those `erased` since it was found, and with another
+    /// text where its own may not be told.
+    pub(crate) fn put(mut self, store: &Store, batch: &mut Batch, erased: &RoaringBitmap, instead: Option<&str>) {
+        self.members -= erased;
+        let mut numbers = Vec::with_capacity(self.members.serialized_size());
+        self.members.serialize_into(&mut numbers).expect("memory takes any bitmap");
+        let expr = instead.map_or(self.expr, str::to_owned);
+        let record = record::SavedCohort { expr, commit: self.commit, now: self.now, numbers };
+        batch.put(store, Family::Meta, &self.key, &record::encode(&record));
+    }
+}
+
+/// Removes the cohort of a name; whether there is one.
+pub(crate) fn remove(store: &Store, batch: &mut Batch, name: &str) -> Result<bool> {
+    let key = key_of(name);
+    let is_there = store.get(Family::Meta, &key)?.is_some();
+    batch.delete(store, Family::Meta, &key);
+    Ok(is_there)
 }
 
 /// The cohort of a name, as of the snapshot.
