@@ -17,7 +17,8 @@ pub enum ErrorKind {
     Invalid,
     /// The named thing is not in the store.
     NotFound,
-    /// Another process or handle has the store open for writing; try again later.
+    /// Another process or handle has the store open for writing, or a backup folder in use, or the files of a store
+    /// that is looked at never kept still; try again later.
     Busy,
     /// Bytes on disk are not what was written; restore from a backup, or salvage a copy.
     Corrupt,

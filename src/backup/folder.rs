@@ -16,7 +16,7 @@ use crate::fail;
 use crate::model::Timestamp;
 use crate::segment::{commit_wall, load_manifest};
 use crate::store::private::Locked;
-use crate::store::{Captured, Family, Setup, Store, StoreSnapshot, capture, private};
+use crate::store::{Captured, Family, Setup, Store, StoreSnapshot, capture, nearest_existing, private, sync_names};
 use std::sync::Arc;
 
 /// Says what the folder is, and is locked while backups come or go.
@@ -66,7 +66,8 @@ pub struct Backup {
     pub commit: u64,
     /// When that commit was written; `None` for a store without commits.
     pub committed: Option<Timestamp>,
-    /// When the backup was begun. Whoever was erased before is not in it.
+    /// When the backup was begun. Whoever was erased before is not in it; their name may be, until the store was
+    /// opened once more after the erasure.
     pub taken: Timestamp,
     /// Files of the store.
     pub files: u64,
@@ -228,7 +229,9 @@ impl BackupFolder {
     /// Takes the folder for changing it, or for reading its files.
     pub(super) fn lock(&self, change: bool) -> Result<Locked> {
         if change && fs::symlink_metadata(self.path.join(MARKER)).is_err() {
+            let existing = nearest_existing(&self.path);
             private::adopt_directory(&self.path, self.allow_open)?;
+            sync_names(&self.path, existing.as_deref())?;
         }
         let path = self.path.join(MARKER);
         let marker = if change {
@@ -321,6 +324,13 @@ impl BackupFolder {
             let path = entry?.path();
             if path.to_str().is_some_and(|path| path.ends_with(HALF_DONE)) {
                 fs::remove_file(path)?;
+            }
+        }
+        for entry in fs::read_dir(self.path.join(FILES))? {
+            let entry = entry?;
+            // Nobody has the lock but this one, so nobody copies.
+            if entry.file_name().to_str().is_some_and(|name| name.ends_with(HALF_DONE)) {
+                fs::remove_file(entry.path())?;
             }
         }
         let ids = self.ids()?;

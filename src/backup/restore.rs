@@ -7,6 +7,7 @@ use crate::backup::folder::{Backup, BackupFolder, last_commit, make_store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
 use crate::store::private::{self, Locked};
+use crate::store::{nearest_existing, sync_names};
 
 /// Behind the name of a store, that of the directory in which it is put together.
 const UNDER_WAY: &str = ".restoring";
@@ -49,6 +50,7 @@ impl BackupFolder {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
+        let existing = nearest_existing(parent);
         if !parent.exists() {
             private::make_directories(parent)?;
         }
@@ -77,7 +79,7 @@ impl BackupFolder {
         fail::point("restore.before_rename")?;
         private::rename_new(&made, store)?;
         fail::point("restore.after_rename")?;
-        private::sync_directory(parent)?;
+        sync_names(parent, existing.as_deref())?;
         Ok(Backup::from(&manifest))
     }
 }
@@ -97,6 +99,8 @@ impl Site {
             return Err(at(Error::invalid("something else is in the way of a restore")));
         }
         private::make_directory(&path)?;
+        // Somebody else may have made it.
+        private::check_private(&path, &fs::metadata(&path)?)?;
         let file = private::open_file(&claim)?;
         let taken = Locked::take(file, false).map_err(|cause| at(cause.into()))?;
         let taken = taken.ok_or_else(|| at(Error::new(ErrorKind::Busy, "another process restores this store")))?;

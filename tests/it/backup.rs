@@ -217,7 +217,11 @@ fn a_list_that_leads_elsewhere_is_refused_however_well_it_is_hashed() {
     assert_eq!(folder.keep(1).expect_err("a refusal").kind(), ErrorKind::Corrupt);
     let listed = folder.list().expect("a list");
     assert_eq!((listed.backups.len(), listed.damaged.len()), (1, 1));
+    // A copy that was cut off is in the way of none.
+    let half_done = place.path().join("backups/files/MANIFEST-000005.tmp");
+    fs::write(&half_done, "half").expect("written");
     folder.add(place.path().join("store")).expect("one more");
+    assert!(!half_done.exists());
     folder.restore(Some(1), place.path().join("target")).expect("the first is still there");
 }
 

@@ -284,7 +284,12 @@ fn retain_tells_first_and_erase_looks_afterwards() {
     assert_eq!(customers(std::path::Path::new(&restored), &["who", "all"]), ["A", "D", "C"]);
     assert_eq!((&receipt["ledger"], &receipt["events"], &receipt["links"]), (&json!(1), &json!(1), &json!(1)));
     assert_eq!(customers(&store, &["who", "all"]), ["A", "D", "C"]);
-    assert_eq!(run(&["erase", "B", "--db", text(&store)]).status.code(), Some(3));
+    assert_eq!(receipt["backups"], 1);
+    let again = run(&["erase", "B", "--backups", "/nowhere", "--db", text(&store)]);
+    assert!(again.status.code() == Some(3) && stderr(&again).contains("/nowhere"), "{}", stderr(&again));
+    let again = run(&["erase", "ticket-of-B", "--verify", "--db", text(&store)]);
+    assert_eq!(again.status.code(), Some(3));
+    assert!(stderr(&again).contains("nothing found") && stderr(&again).contains("no such customer"));
     // The service and, now that B is gone, the OLT were nobody else's. Other texts have an `A` in them.
     let output = run(&["erase", "A", "--verify", "--format", "ndjson", "--db", text(&store)]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));

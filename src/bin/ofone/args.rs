@@ -91,7 +91,7 @@ pub(crate) struct OutputArgs {
     /// How to write results [default: table on a terminal, ndjson otherwise].
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Write text in CSV cells as it is: no escapes, no guard against formulas.
+    /// Write text in CSV cells as it is: no escapes, no guard against formulas. Not on a terminal.
     #[arg(long)]
     pub(crate) csv_raw: bool,
     /// Time zone of plain dates and of the times in tables, such as `Europe/London` or `local`; JSON and

@@ -1,9 +1,10 @@
 //! `ofone erase`: a customer goes, from every answer and from the disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ofone::backup::BackupFolder;
+use ofone::backup::{BackupFolder, BackupList};
 use ofone::export::{Cell, escape};
+use ofone::{Db, ErasureReceipt, ErrorKind};
 
 use crate::args::{OutputArgs, StoreArgs, customer_id};
 use crate::exit::{Done, Failure};
@@ -13,7 +14,8 @@ use crate::rows::Rows;
 /// Erase a customer, and what belonged to nobody else: events, links and names.
 ///
 /// Events of others stay, and name nobody erased any more. What names the customer later is refused. This
-/// cannot be undone; backups made before still have it all.
+/// cannot be undone; backups made before still have it all. Of somebody who is not there, or not any more, nothing
+/// is erased; --verify looks for what is left all the same, and the exit code is 3.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +28,8 @@ pub(crate) struct Args {
     /// Look for the customer's id in every row and every file afterwards, and fail when it is found.
     #[arg(long)]
     verify: bool,
-    /// Tell which backups in this folder were taken before, and so still have it all. May be given again.
+    /// Tell which backups are in this folder: those of this store were taken before, and so still have it all. May
+    /// be given again.
     #[arg(long, value_name = "DIR")]
     backups: Vec<PathBuf>,
     #[command(flatten)]
@@ -37,11 +40,34 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Done {
+    // A folder that is not there is told before anything is gone.
+    let lists = args.backups.iter().map(|folder| holding(folder, args.store.allows_open()));
+    let lists = lists.collect::<Result<Vec<_>, Failure>>()?;
     let db = args.store.open()?;
     let customer = customer_id(&db.snapshot(), &args.customer);
-    let receipt = db.erase(customer)?;
+    let missing = match db.erase(customer) {
+        Ok(receipt) => {
+            write_receipt(args, &receipt, lists.iter().map(|list| list.backups.len() as u64).sum())?;
+            None
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(error),
+        Err(error) => return Err(error.into()),
+    };
+    for (folder, list) in args.backups.iter().zip(&lists) {
+        tell_backups(folder, list);
+    }
+    // The storage engine notes names as bounds of its files until it is opened again.
+    drop(db);
+    let db = args.store.open()?;
+    if args.verify {
+        verify(&db, customer)?;
+    }
+    missing.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn write_receipt(args: &Args, receipt: &ErasureReceipt, backups: u64) -> Done {
     let clock = args.output.clock();
-    let columns = &["ledger", "at", "entities", "links", "events", "events_stripped", "segments", "cohorts"];
+    let columns = &["ledger", "at", "entities", "links", "events", "events_stripped", "segments", "cohorts", "backups"];
     let mut rows = Rows::open(&args.output, &clock, columns)?;
     rows.row(&[
         Cell::Count(receipt.ledger),
@@ -52,17 +78,14 @@ pub(crate) fn run(args: &Args) -> Done {
         Cell::Count(receipt.events_stripped),
         Cell::Count(receipt.segments),
         Cell::Count(receipt.cohorts),
+        if args.backups.is_empty() { Cell::Absent } else { Cell::Count(backups) },
     ])?;
     rows.close()?;
-    // The storage engine notes names as bounds of its files until it is opened again.
-    drop(db);
-    let db = args.store.open()?;
-    for folder in &args.backups {
-        holding(folder, args.store.allows_open())?;
-    }
-    if !args.verify {
-        return Ok(());
-    }
+    Ok(())
+}
+
+/// Looks for the id in every row and file.
+fn verify(db: &Db, customer: &str) -> Done {
     let traces = db.traces(customer)?;
     for (family, found) in &traces.rows {
         eprintln!("ofone: {} rows of {family} have the id in them", grouped(*found));
@@ -78,19 +101,21 @@ pub(crate) fn run(args: &Args) -> Done {
     Err(Failure::failed(format!("looked through {looked}, the id is still in some; it may be part of another text")))
 }
 
-/// Tells which backups still have who was erased just now: all that are there.
-fn holding(folder: &std::path::Path, allow_open: bool) -> Done {
-    let list = BackupFolder::at(folder).allow_open_permissions(allow_open).list()?;
+/// The backups in a folder. Those of this store are all of before.
+fn holding(folder: &Path, allow_open: bool) -> Result<BackupList, Failure> {
+    Ok(BackupFolder::at(folder).allow_open_permissions(allow_open).list()?)
+}
+
+fn tell_backups(folder: &Path, list: &BackupList) {
     let name = folder.display().to_string();
     if list.backups.is_empty() && list.damaged.is_empty() {
         eprintln!("ofone: no backup in {}", escape(&name));
     }
     for backup in &list.backups {
         let (id, taken) = (backup.id, backup.taken);
-        eprintln!("ofone: backup {id} in {}, taken {taken}, is of before and still has it", escape(&name));
+        eprintln!("ofone: backup {id} in {}, taken {taken}, if it is of this store, still has it", escape(&name));
     }
     for error in &list.damaged {
         eprintln!("ofone: cannot be read, may have it: {}", escape(&error.to_string()));
     }
-    Ok(())
 }

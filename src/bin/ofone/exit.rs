@@ -15,7 +15,8 @@ Exit codes:
   2  the command line is wrong
   3  the customer, entity, event, cohort, file, backup or store is not there
   4  done, but some of the input was rejected, in conflict or put into quarantine, or `salvage` could not read all
-  5  another process has the store open, and the command has to write
+  5  another process has the store open, and the command has to write; or a backup folder is in use, or a store that
+     is written never kept still
 
 Environment:
   OFONE_DB  the store, when --db is not given

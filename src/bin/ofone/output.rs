@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use ofone::export::{CsvWriter, escape};
 
-use crate::screen::Screen;
+use crate::screen::{Screen, stdout_is_terminal};
 
 /// Bytes gathered before they go to stdout.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -18,9 +18,9 @@ pub(crate) fn stdout() -> Stdout {
     BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock())
 }
 
-/// A CSV writer on `out`, guarded unless `raw`.
+/// A CSV writer on `out`, which is stdout: guarded unless `raw`, and on a terminal always.
 pub(crate) fn csv<W: Write>(out: W, raw: bool) -> CsvWriter<W> {
-    if raw { CsvWriter::raw(out) } else { CsvWriter::new(out) }
+    if raw && !stdout_is_terminal() { CsvWriter::raw(out) } else { CsvWriter::new(out) }
 }
 
 /// A table for people, with rows of cells that are escaped here.
