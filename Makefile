@@ -15,7 +15,7 @@ CHECKED := $(LOCKED) --release --config 'profile.release.package.ofone.debug-ass
 	--config 'profile.release.package.ofone.overflow-checks=true'
 OFONE := $(CARGO_TARGET_DIR)/release/ofone
 
-.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed soak-erase soak-faults soak-fuzz fixture real-data lint build-benches bench rocksdb fuzz fuzz-short setup help
+.PHONY: demo test model faults mixed soak-kill soak-power soak-io soak-damage soak-mixed soak-erase soak-faults soak-model soak-fuzz fixture real-data lint build-benches bench rocksdb fuzz fuzz-short setup help
 
 help:
 	@echo 'make demo           a small service provider, and the month of one of its customers'
@@ -33,6 +33,7 @@ help:
 	@echo 'make bench          measure; make build-benches only compiles what measures'
 	@echo 'make fuzz TARGET=import SECONDS=60  any bytes, of those that lead to new code more'
 	@echo 'make fuzz-short     each target for SECONDS=20'
+	@echo 'make soak-model     the naive model, a million operations in parts; figures are kept'
 	@echo 'make soak-fuzz      each target for twenty minutes; figures are kept'
 	@echo 'make setup          install what building needs (Debian, Ubuntu)'
 
@@ -91,6 +92,7 @@ LARGE_BATCH ?= 200
 STATES ?= 2000
 DAMAGES ?= 100000
 IO_TO ?= 300
+CYCLES ?= 200
 define SOAK
 set -eu
 touch "$(FIGURES)"
@@ -99,13 +101,15 @@ first=$$(sed -n 's/^soak-damage .* next \([0-9]*\)$$/\1/p' "$(FIGURES)" | tail -
 export OFONE_CRASH_SEED=$$((run + 1)) OFONE_POWER_SEED=$$((run * 1000 + 1)) OFONE_DAMAGE_FIRST=$${first:-0}
 export OFONE_CRASH_KILLS=$(KILLS) OFONE_ERASE_KILLS=$$(($(KILLS) / 10)) OFONE_BACKUP_KILLS=$$(($(KILLS) / 10))
 export OFONE_LARGE_BATCH=$(LARGE_BATCH) OFONE_POWER_STATES=$(STATES) OFONE_DAMAGE_CASES=$(DAMAGES) OFONE_IO_TO=$(IO_TO)
+export OFONE_FULL_SEED=$$((run + 1)) OFONE_FULL_CYCLES=$(CYCLES)
+export OFONE_MODEL_CASES=$(CASES)
 export OFONE_MIXED_SEED=$$((run + 1)) OFONE_MIXED_SECONDS=$(PART_SECONDS)
 export OFONE_ERASE_SEED=$$((run * 1000 + 1)) OFONE_ERASURES=$(ERASURES)
 export OFONE_FAULTS_SHARE=$$run OFONE_FAULTS_SHARES=$(SHARES)
 log=$$(mktemp)
 begun=$$(date +%s)
 cargo test $(CHECKED) $(FEATURES) --test it -- $(TESTS) --nocapture >"$$log" 2>&1 || { cat "$$log"; exit 1; }
-told=$$(sed -n 's/^\([0-9].* \(kills\|batches\|states\|lives\|erasures\)[:;, ].*\|cases .*\)$$/\1/p' "$$log" | tr '\n' '|')
+told=$$(sed -n 's/^\(\([a-z]*: \)\{0,1\}[0-9].* \(kills\|batches\|states\|lives\|erasures\|operations\)[:;, ].*\|cases .*\)$$/\1/p' "$$log" | tr '\n' '|')
 echo "$(SOAKED) $$(git rev-parse --short HEAD) $$(($$(date +%s) - begun)) s: $$told next $$((OFONE_DAMAGE_FIRST + $(DAMAGES)))" \
 	| tee -a "$(FIGURES)"
 endef
@@ -117,7 +121,7 @@ soak-kill: LARGE_BATCH = 2000
 soak-power: SOAKED = soak-power
 soak-power: TESTS = power::
 soak-io: SOAKED = soak-io
-soak-io: TESTS = io_errors::
+soak-io: TESTS = io_errors:: full_disk::
 soak-damage: SOAKED = soak-damage
 soak-damage: TESTS = damage_sweep::
 soak-kill soak-power soak-io soak-damage: setup
@@ -138,7 +142,11 @@ soak-faults: SOAKED = soak-faults
 soak-faults: TESTS = --ignored failpoints
 soak-faults: FEATURES = $(FAULTY)
 soak-faults: PARTS = $(SHARES)
-soak-mixed soak-erase soak-faults: setup
+# A hundred thousand operations a part and more, each part with a seed that it prints.
+soak-model: SOAKED = soak-model
+soak-model: TESTS = model_test::
+soak-model: PARTS = 10
+soak-mixed soak-erase soak-faults soak-model: setup
 	@for part in $$(seq $(PARTS)); do sh -c "$$SOAK" || exit 1; done
 
 # The logs are other people's and not in this repository: a folder of them beside it is used if there is one.
