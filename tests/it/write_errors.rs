@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ofone::{Batch, Db, Durability, Entity, Error, ErrorKind, Event, HealthState, Options};
+use ofone::{Batch, Db, Durability, Entity, Error, ErrorKind, Event, HealthState, Options, Retention};
 
 use crate::support::{at, options, scratch, setting};
 
@@ -200,6 +200,64 @@ fn child_fills_its_disk() {
 fn a_full_disk_loses_nothing_and_writing_goes_on_with_room() {
     for (mebibytes, segment_events) in [(14, 1 << 20), (17, 200), (20, 500), (26, 1000), (33, 3000)] {
         on_small_disk("child_fills_its_disk", mebibytes, &[("OFONE_SEGMENT_EVENTS", segment_events.to_string())]);
+    }
+}
+
+#[test]
+fn child_makes_room_on_its_full_disk() {
+    let Some(disk) = small_disk() else { return };
+    let path = disk.join("store");
+    let segment_events = setting("OFONE_SEGMENT_EVENTS", 0);
+    let erase_first = setting("OFONE_ERASE_FIRST", 0) > 0;
+    // A retention writes one segment anew at a time, an erasure all that name the customer, and here all do.
+    let options = small(segment_events).reserve_bytes(if erase_first { 24 << 20 } else { 6 << 20 });
+    let mut db = Db::open(&path, options).expect("a store");
+    let mut acknowledged = 0;
+    loop {
+        let (failed, error) = fill(&db, acknowledged);
+        assert_met_full(&error);
+        let full = failed == acknowledged;
+        acknowledged = failed;
+        while db.health().expect("its health").seals_waiting > 0 && !is_poisoned(&db) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if is_poisoned(&db) {
+            db = db.reopen().expect("the reserve is there for it");
+        } else if full && db.health().expect("its health").state() == HealthState::Full {
+            break;
+        }
+    }
+    eprintln!("{acknowledged} batches fit");
+    let erase = |db: &Db, customer: u64| {
+        let receipt = db.erase(customer.to_string()).expect("erasing works on a full disk");
+        assert!(receipt.events > 0 && !receipt.held_back, "{receipt:?}");
+    };
+    if erase_first {
+        erase(&db, 3);
+    }
+    let half = Retention::before(at((acknowledged * 10).cast_signed())).max_share(1.0);
+    let removed = db.retain(&half).expect("trimming works on a full disk");
+    assert!(removed.events > 0, "{removed:?}");
+    erase(&db, 4);
+    db.wait_until_quiet().expect("quiet");
+    assert_eq!(db.health().expect("its health").erasures_unfinished, 0);
+    assert_eq!(db.check().expect("a check").problems, Vec::<String>::new());
+    // Nobody made room but the store.
+    let next = (acknowledged + 1..).find(|number| number % CUSTOMERS == 0).expect("a number");
+    let receipt = db.writer().commit(batch(next)).expect("there is room again");
+    assert_eq!(receipt.inserted(), 20);
+}
+
+fn is_poisoned(db: &Db) -> bool {
+    db.health().expect("its health").poisoned.is_some()
+}
+
+#[test]
+fn on_a_full_disk_retention_and_erasure_make_room() {
+    for (segment_events, erase_first) in [(200_u64, 0_u64), (200, 1), (1000, 0), (1000, 1)] {
+        let variables = [("OFONE_SEGMENT_EVENTS", segment_events), ("OFONE_ERASE_FIRST", erase_first)];
+        let variables = variables.map(|(name, value)| (name, value.to_string()));
+        on_small_disk("child_makes_room_on_its_full_disk", 40 + 24 * erase_first, &variables);
     }
 }
 
