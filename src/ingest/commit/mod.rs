@@ -1,5 +1,6 @@
 //! The commit thread: gives numbers, finds duplicates, writes, syncs, publishes.
 
+mod group;
 mod number;
 mod stage;
 
@@ -23,10 +24,11 @@ use crate::segment::{Active, Dedupe, put_counts};
 use crate::store::{Batch as StoreBatch, Family, StoreSnapshot};
 use crate::topology::{LinkView, put_suspect};
 
+pub(super) use group::Group;
 pub(super) use number::Numbers;
-pub(super) use stage::{Group, homes_of_subjects};
+pub(super) use stage::homes_of_subjects;
 
-use stage::{GroupIdentities, StagedBatch};
+use group::{GroupIdentities, StagedBatch};
 
 /// Records that share one sync at most, unless one batch alone has more.
 const GROUP_RECORDS: usize = 1 << 16;

@@ -9,7 +9,7 @@ use crate::codec::varint::Reader;
 use crate::dictionary::{NameWriter, TermTables, TermWriter};
 use crate::error::Result;
 use crate::ingest::commit::Committer;
-use crate::ingest::commit::stage::Group;
+use crate::ingest::commit::group::Group;
 use crate::ingest::erased::Erased;
 use crate::ingest::prepare::{KnownEvent, Prepared, Work};
 use crate::model::limits::{CUSTOMERS, OTHERS};
