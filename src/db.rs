@@ -254,7 +254,9 @@ impl Db {
             if erasures > 0 {
                 // The first open erases; with the second, names go that RocksDB notes as bounds of its files.
                 Db::open(made, options.clone())?;
-                Db::open(made, options.clone())?;
+                if Db::open(made, options.clone())?.health()?.erasures_unfinished > 0 {
+                    return Err(Error::new(ErrorKind::Io, "an erasure could not be finished").at(made.display()));
+                }
             }
             Ok(())
         })?;

@@ -128,6 +128,7 @@ impl BackupFolder {
     /// once: new files and the log, up to 512 MiB. The log is replayed into as much memory to try the copy.
     /// Damage in the store's files is copied as it is: `check` finds it.
     pub fn add(&self, store: impl AsRef<Path>) -> Result<Backup> {
+        let _span = tracing::info_span!("backup").entered();
         let lock = self.lock(true)?;
         let manifests = self.sweep()?;
         let mut known = HashMap::new();

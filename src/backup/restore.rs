@@ -39,6 +39,7 @@ impl BackupFolder {
         store: &Path,
         finish: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Backup> {
+        let _span = tracing::info_span!("restore", id).entered();
         let _lock = self.lock(false)?;
         let manifest = self.find(id)?;
         if fs::symlink_metadata(store).is_ok() {

@@ -19,6 +19,7 @@ use crate::topology::{DependentsCache, LinkCache};
 /// What an open does short of writing: reads the store as it is after one of its commits, and what is not
 /// sealed into memory. Rows that no manifest lists are left where they are.
 pub(crate) fn look(path: &Path, settings: &Settings) -> Result<(Arc<Lookup>, Arc<View>)> {
+    let _span = tracing::info_span!("look").entered();
     let store = Arc::new(Store::look(path, settings.setup())?);
     let header = load_header(&store)?.ok_or_else(|| Error::new(ErrorKind::NotFound, "no store there yet"))?;
     recovery::check_format(&header)?;

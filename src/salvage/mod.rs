@@ -85,6 +85,7 @@ impl SalvageOptions {
 ///
 /// Cost: everything is read about once and written once; in memory are the terms, and 16,384 names or 4,096 records.
 pub fn salvage(path: impl AsRef<Path>, into: impl AsRef<Path>, options: &SalvageOptions) -> Result<SalvageReport> {
+    let _span = tracing::info_span!("salvage").entered();
     let path = path.as_ref();
     if !path.exists() {
         return Err(Error::new(ErrorKind::NotFound, "no store there").at(path.display()));

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ofone::{Batch, Entity, Event, Link};
+use ofone::{Batch, Entity, Event, Link, Retention};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
@@ -112,12 +112,21 @@ fn child_listens() {
     db.writer().commit(odd).expect("a commit");
     db.flush().expect("a flush");
     db.wait_until_quiet().expect("quiet");
+    db.retain(&Retention::before(at(2)).max_share(1.0)).expect("a retention");
+    db.erase(CANARY).expect_err("nobody of that name");
+    db.check().expect("a check");
+    drop(ofone::Db::look(&place, options(50)).expect("a look"));
+    let copies = place.join("copies");
+    let folder = ofone::backup::BackupFolder::at(&copies);
+    folder.add(&place).expect("a backup");
+    let metrics = db.metrics();
+    assert!(metrics.retentions == 1 && metrics.retained_away > 0, "{metrics:?}");
     let db = db.reopen().expect("it opens again");
     let opened = ofone::Db::open(&place, options(50)).map(|_| ());
     assert!(opened.is_err(), "it is open");
     drop(db);
     let heard = HEARD.lock().expect("a lock");
-    for span in ["open", "commit", "seal", "merge", "drop"] {
+    for span in ["open", "commit", "seal", "merge", "drop", "retain", "check", "look", "backup"] {
         assert!(heard.0.contains(span), "{:?}", heard.0);
     }
     for told in ["recovered", "batches=1 records=11", "last_commit=41"] {

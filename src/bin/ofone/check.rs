@@ -10,6 +10,9 @@ use crate::exit::{Done, Failure};
 use crate::output::{self, grouped};
 
 /// Read everything in a store and verify it: checksums, order, and that its parts agree.
+///
+/// A store that nobody writes is opened for it, which finishes what a crash left half done; with --live nothing in
+/// it is touched: look so first when it may be damaged.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -34,6 +34,7 @@ const LINK_CACHE_BYTES: usize = 64 << 20;
 /// # Errors
 /// Other than damage, which is a problem in the report: of where reading cannot go on, the rest is left out.
 pub(crate) fn check(snapshot: &Snapshot) -> Result<CheckReport> {
+    let _span = tracing::info_span!("check").entered();
     let cache = LinkCache::new(LINK_CACHE_BYTES);
     let links = LinkView::new(&snapshot.view.snapshot, &cache, snapshot.view.commit);
     let dedupe = Some(Dedupe::new(known::FILTER_CACHE_BYTES));
