@@ -15,7 +15,7 @@ use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilt
 
 use crate::store::Family;
 
-/// Ranges remembered at most; then it is all of a family.
+/// Ranges remembered at most; then it is all of their families.
 const RANGES_MAX: usize = 4096;
 
 /// A family and the bounds of some of its keys.
@@ -48,11 +48,10 @@ impl Gone {
 
     /// Notes what may still be in files.
     pub(super) fn note(&self, range: Range) {
-        let mut numbers = self.0.lock();
-        if numbers.ranges.len() >= RANGES_MAX {
-            numbers.ranges = Family::all().map(|family| (family, Vec::new(), vec![0xff; 64])).collect();
-        } else {
-            numbers.ranges.insert(range);
+        let ranges = &mut self.0.lock().ranges;
+        ranges.insert(range);
+        if ranges.len() > RANGES_MAX {
+            *ranges = ranges.iter().map(|(family, ..)| (*family, Vec::new(), vec![0xff; 64])).collect();
         }
     }
 
