@@ -23,7 +23,7 @@ use crate::ingest::erased::{Begun, Erased};
 use crate::ingest::health::Health;
 use crate::ingest::metrics::{CacheMetrics, Counters, Metrics};
 use crate::ingest::prepare::Prepared;
-use crate::ingest::recovery::{Recovery, check_ends, drop_unlisted, open_header, replay};
+use crate::ingest::recovery::{Recovery, check_ends, drop_unlisted, open_header, replay, try_torn};
 use crate::model::{Limits, Text};
 use crate::segment::{
     Active, Graveyard, Leftover, Lookup, Seal, Segment, View, Views, load_counts, load_manifest, put_manifest,
@@ -143,6 +143,7 @@ impl Engine {
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<(Arc<Engine>, Threads, Vec<Begun>)> {
         let began = Instant::now();
         let _span = tracing::info_span!("open", create = settings.create).entered();
+        try_torn(path, &settings)?;
         let store = Arc::new(Store::open(path, settings.setup())?);
         fail::point("open.before_header")?;
         let header = open_header(&store, &settings)?;

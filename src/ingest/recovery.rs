@@ -1,9 +1,11 @@
 //! What opening a store finds, mends and refuses.
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam::channel::unbounded;
 use smallvec::SmallVec;
 
 use crate::codec::key;
@@ -16,7 +18,9 @@ use crate::fail;
 use crate::ingest::background;
 use crate::ingest::engine::Settings;
 use crate::ingest::gate;
-use crate::segment::{Active, Appended, Counted, Segment, identity, load_header, put_header, put_manifest};
+use crate::segment::{
+    Active, Appended, Counted, Segment, identity, load_header, load_manifest, put_header, put_manifest,
+};
 use crate::store::{Batch, Family, Store};
 
 /// Version of the layout of bytes on disk; see docs/format.md.
@@ -126,13 +130,9 @@ pub(super) struct Dropped {
 /// for one that was not written to the end.
 pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<Dropped> {
     let mut dropped = Dropped::default();
-    let segments: HashSet<u32> = manifest.segments.iter().map(|segment| segment.number).collect();
-    let seals: HashSet<u32> = manifest.seals.iter().map(|seal| seal.number).collect();
-    for (family, listed) in [(Family::Rows, &segments), (Family::Index, &segments), (Family::Dedupe, &seals)] {
+    for (family, listed) in Listed::of(manifest).by_family() {
         let there = numbers_of(store, family)?;
-        if let Some(gone) = listed.iter().filter(|number| !there.contains(number)).min() {
-            return Err(Error::corrupt(format!("segment {gone} is listed and not there")).at("manifest"));
-        }
+        refuse_gone(listed, &there)?;
         for number in there {
             if !listed.contains(&number) {
                 fail::point("open.during_drop")?;
@@ -152,6 +152,54 @@ pub(super) fn drop_unlisted(store: &Store, manifest: &mut Manifest) -> Result<Dr
         store.write(batch, true)?;
     }
     Ok(dropped)
+}
+
+/// Refuses a store whose list of files ends in damage and not in a cut-off write, before an open deletes the files
+/// that RocksDB does not know any more: it must not lack what the manifest lists. What cannot be tried out is left to
+/// the open.
+pub(super) fn try_torn(path: &Path, settings: &Settings) -> Result<()> {
+    if !Store::ends_torn(path, settings.allow_open_permissions)? {
+        return Ok(());
+    }
+    let Ok(store) = Store::look(path, settings.setup()) else { return Ok(()) };
+    let store = Arc::new(store);
+    if load_header(&store)?.is_none() {
+        return Ok(());
+    }
+    let manifest = load_manifest(&store)?;
+    let listed = Listed::of(&manifest);
+    for (family, listed) in listed.by_family() {
+        refuse_gone(listed, &numbers_of(&store, family)?)?;
+    }
+    let (graveyard, _) = unbounded();
+    let open = |meta| Segment::open(&store, meta, graveyard.clone()).map(Arc::new);
+    check_ends(&store, &manifest.segments.iter().cloned().map(open).collect::<Result<Vec<_>>>()?)
+}
+
+/// Numbers of the segments and seals that a manifest lists.
+struct Listed {
+    segments: HashSet<u32>,
+    seals: HashSet<u32>,
+}
+
+impl Listed {
+    fn of(manifest: &Manifest) -> Listed {
+        Listed {
+            segments: manifest.segments.iter().map(|segment| segment.number).collect(),
+            seals: manifest.seals.iter().map(|seal| seal.number).collect(),
+        }
+    }
+
+    fn by_family(&self) -> [(Family, &HashSet<u32>); 3] {
+        [(Family::Rows, &self.segments), (Family::Index, &self.segments), (Family::Dedupe, &self.seals)]
+    }
+}
+
+fn refuse_gone(listed: &HashSet<u32>, there: &BTreeSet<u32>) -> Result<()> {
+    match listed.iter().filter(|number| !there.contains(number)).min() {
+        Some(gone) => Err(Error::corrupt(format!("segment {gone} is listed and not there")).at("manifest")),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a segment whose end is gone. Its files were taken in one after the other, so what RocksDB forgets with
@@ -273,7 +321,6 @@ fn replay_row(active: &Active, commit: u64, row: &LogRow, tables: &TermTables) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::load_manifest;
     use crate::store::Setup;
     use crate::{Db, Entity, Event, Options, Timestamp};
 

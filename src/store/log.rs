@@ -48,22 +48,23 @@ pub(super) fn measure(directory: &Path) -> Result<LogSizes> {
 }
 
 /// Looks at RocksDB's list of files, which is framed as its log. RocksDB takes a length that leads beyond the end
-/// for a write that was cut off, shows the store as it was before, and deletes all files of later.
+/// for a write that was cut off, shows the store as it was before, and deletes all files of later. Whether that is
+/// what it will do.
 ///
 /// # Errors
 /// `Corrupt` when a whole edit lies behind one that is not whole; and as [`measure`].
-pub(super) fn check_list(directory: &Path) -> Result<()> {
+pub(super) fn check_list(directory: &Path) -> Result<bool> {
     let path = match fs::read_to_string(directory.join("CURRENT")) {
         Ok(name) if directory.join(name.trim_end()).is_file() => directory.join(name.trim_end()),
         // RocksDB tells what is wrong with it.
-        _ => return Ok(()),
+        _ => return Ok(false),
     };
     let (bytes, whole) = measure_file(&path)?;
     if whole < bytes && is_record_behind(&File::open(&path)?, whole)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         return Err(Error::corrupt("the list of files is damaged").at(format!("{name}, byte {whole}")));
     }
-    Ok(())
+    Ok(whole < bytes)
 }
 
 /// The bytes of a file, and those up to the end of its last whole record.

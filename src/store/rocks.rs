@@ -191,6 +191,16 @@ impl Store {
         Ok(Store { rocks, staging, database, cache, gone, reserve, found, _directory: None })
     }
 
+    /// Whether RocksDB's list of files ends in what is no whole edit. A cut-off write leaves that, and so does a
+    /// damaged length of the last edit; then an open deletes what only that edit names.
+    pub(crate) fn ends_torn(path: &Path, allow_open: bool) -> Result<bool> {
+        match Directory::to_read(path, allow_open) {
+            Ok(database) => log::check_list(&database),
+            // The open will tell.
+            Err(_) => Ok(false),
+        }
+    }
+
     /// The directory of the store, by its one name.
     pub(crate) fn path(&self) -> &Path {
         self.database.parent().expect("the database has a directory of its own inside the store's")

@@ -414,7 +414,10 @@ fn spoil_list_of_files(sealed: u64, edits_at_least: usize) {
                 }
                 Err(error) => {
                     assert!(error.kind() == ErrorKind::Corrupt && error.place().is_some(), "{at}, {what}: {error:?}");
-                    assert!(what == "cut" || tables(&spoilt) == tables(&store), "{at}: it is left as it was found");
+                    assert!(
+                        what == "cut" || tables(&spoilt) == tables(&store),
+                        "{at} of {edits:?}: it is not left as it was found: {error:?}"
+                    );
                     refused += 1;
                 }
             }
