@@ -18,7 +18,7 @@ use crate::query::why::{self, Why};
 use crate::segment::{
     Lookup, NOWHERE, Reading, View, add_totals, commit_wall, identity, indexed_homes, load_counts, visit_instant,
 };
-use crate::store::Family;
+use crate::store::{Family, StoreSnapshot};
 use crate::topology::{Edge, LinkView, load_quarantined, quarantined};
 
 /// The store as it was at one commit: owned, cheap to take and to clone, safe to send between
@@ -151,7 +151,11 @@ impl Snapshot {
                 return Ok((commit <= self.view.commit).then(|| Timestamp::from_nanos(wall)));
             }
         }
-        let wall = commit_wall(&self.view.snapshot, commit)?;
+        if commit > self.view.commit {
+            return Ok(None);
+        }
+        // A seal may have written it later than this moment's rows.
+        let wall = commit_wall(&StoreSnapshot::new(self.lookup.store.clone()), commit)?;
         Ok(wall.map(Timestamp::from_nanos))
     }
 
