@@ -76,7 +76,7 @@ impl Generation {
 /// Gives numbers; one per store, on the commit thread.
 ///
 /// Numbers used lately are kept under a keyed hash of the name, so no identifier is held. Two generations bound the
-/// memory: what is used moves to the young one, and when that is full the old one is dropped.
+/// memory: what is used moves to the young one, and when that is full after a group, the old one is dropped.
 pub(crate) struct NameWriter {
     hasher: NameHasher,
     young: Generation,
@@ -209,11 +209,15 @@ impl NameWriter {
         batch.put(store, Family::Numbers, &key::number(number), &self.scratch);
     }
 
-    fn remember(&mut self, hash: NameHash, number: u32) {
+    /// Makes room. Not in the middle of a group, whose own names the store could not tell yet.
+    pub(crate) fn age(&mut self) {
         if self.young.len() >= self.generation_max {
             self.complete = self.complete && self.old.len() == 0;
             self.old = std::mem::take(&mut self.young);
         }
+    }
+
+    fn remember(&mut self, hash: NameHash, number: u32) {
         self.young.insert(hash, number);
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn adopt_names(requests: Requests<'_>, entities: Vec<Entity>) -> Resu
         let counts = Counts { entities: committer.numbers.names.counts().to_vec(), links: committer.numbers.links };
         put_counts(&engine.lookup.store, &mut batch, &counts);
         engine.or_poison(engine.lookup.store.write(batch, false))?;
+        committer.numbers.names.age();
         Ok(named)
     })
 }

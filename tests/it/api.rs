@@ -664,3 +664,26 @@ fn counters_tell_sealed_from_unsealed() {
     assert_eq!((stats().first, stats().last), (Some(at(1)), Some(at(3))));
     assert!(stats().disk_bytes > 0);
 }
+
+/// Names of a batch are in no store before it is written, and in no cache once there are too many of them.
+#[test]
+fn whom_a_batch_names_first_and_last_is_one_however_many_it_names_between() {
+    let (_place, db) = store();
+    let others = (0..3000).map(|number| event(2, &format!("other-{number}"), &format!("customer:{number}")));
+    let events = [event(1, "first", "customer:A")].into_iter().chain(others).chain([event(3, "last", "customer:A")]);
+    commit(&db, events.map(Record::from));
+    assert_eq!(stream(&db, "A"), ["first", "last"]);
+    assert_eq!(db.snapshot().customers().count(), 3001);
+    assert_eq!(db.check().expect("a check").problems, Vec::<String>::new());
+}
+
+#[test]
+fn the_time_of_a_commit_is_told_also_when_a_seal_has_just_taken_it() {
+    let (_place, db) = store();
+    let commit = commit(&db, [event(1, "a", "customer:A").into()]).commit();
+    let before = db.snapshot().commit_time(commit).expect("a read");
+    db.flush().expect("a flush");
+    assert!(before.is_some());
+    assert_eq!(db.snapshot().commit_time(commit).expect("a read"), before);
+    assert_eq!(db.snapshot().commit_time(commit + 1).expect("a read"), None);
+}

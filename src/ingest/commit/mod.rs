@@ -174,6 +174,7 @@ impl Committer {
         fail::point("commit.before_write")?;
         let sync = engine.settings.sync && !fail::bug("skip-sync") && !fail::bug("late-sync");
         engine.lookup.store.write(batch, sync)?;
+        self.numbers.names.age();
         fail::point("commit.after_write")?;
 
         for batch in &staged {
