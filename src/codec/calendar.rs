@@ -56,11 +56,6 @@ impl Calendar {
         let number = time.div_euclid(self.block);
         (number, (time.rem_euclid(self.block) / self.tick) as u16)
     }
-
-    /// The first instant of a block, or the end of time that is nearest to it.
-    pub(crate) fn start(&self, number: i64) -> i64 {
-        number.saturating_mul(self.block)
-    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,9 @@ const NONE: u16 = u16::MAX;
 /// Severities, of which 0 is none given.
 const SEVERITIES: usize = 25;
 
+/// Classes of a page at most. Events of further ones are of none that is known: a question looks at their rows.
+pub(crate) const CLASSES_MAX: usize = 1 << 15;
+
 /// A shape as the writer knows it.
 struct Known {
     facts: ShapeFacts,
@@ -259,8 +262,6 @@ impl IndexBuilder {
 impl Growing {
     /// The code of a class that has none yet.
     fn class(&mut self, class: Class) -> u16 {
-        /// Events of further classes are of none that is known: a question looks at their rows.
-        const CLASSES_MAX: usize = 1 << 15;
         if self.classes.len() > CLASSES_MAX {
             return CLASSES_MAX as u16;
         }

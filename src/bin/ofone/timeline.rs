@@ -78,6 +78,9 @@ pub(crate) fn run(args: &Args) -> Done {
     if args.events_only {
         query = query.events_only();
     }
+    if args.ask.scan_only {
+        query = query.scan_only();
+    }
     let (buckets, explain) = query.run_explained()?;
     if args.ask.explain {
         ask::tell(&explain);

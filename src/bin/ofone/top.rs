@@ -124,6 +124,9 @@ fn customers(args: &CountArgs, by: By, limit: usize) -> Done {
     if let Some(cohort) = &cohort {
         query = query.cohort(cohort);
     }
+    if args.ask.scan_only {
+        query = query.scan_only();
+    }
     let (found, explain) = query.run_explained()?;
     if args.ask.explain {
         ask::tell(&explain);

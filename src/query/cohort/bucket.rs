@@ -123,7 +123,7 @@ fn hour(time: i64, zone: &TimeZone) -> (i64, i64) {
     const HOUR: i64 = 3_600_000_000_000;
     let at = instant(time);
     let offset = i64::from(zone.to_offset(at).seconds()) * 1_000_000_000;
-    let inside = time.saturating_add(offset).rem_euclid(HOUR);
+    let inside = (i128::from(time) + i128::from(offset)).rem_euclid(i128::from(HOUR)) as i64;
     let (mut from, mut to) = (time.saturating_sub(inside), time.saturating_add(HOUR - inside));
     // The instant itself may be that of a transition.
     if let Some(before) = zone.preceding(instant(time.saturating_add(1))).next() {
@@ -136,8 +136,7 @@ fn hour(time: i64, zone: &TimeZone) -> (i64, i64) {
 }
 
 fn days(time: i64, unit: CalendarUnit, zone: &TimeZone) -> (i64, i64) {
-    let date = zone.to_datetime(instant(time)).date();
-    let (first, next) = match unit {
+    let unit_of = |date: Date| match unit {
         CalendarUnit::Month => {
             let first = date.first_of_month();
             (first, first.saturating_add(1.month()))
@@ -150,7 +149,13 @@ fn days(time: i64, unit: CalendarUnit, zone: &TimeZone) -> (i64, i64) {
     };
     let begin = |date: Date, other: i64| zone.to_timestamp(date.at(0, 0, 0, 0)).map_or(other, nanos);
     // A midnight that comes twice begins the day the first time, one that is left out at the next instant.
-    (begin(first, i64::MIN), begin(next, i64::MAX))
+    let bounds = |(first, next): (Date, Date)| (begin(first, i64::MIN), begin(next, i64::MAX));
+    let (first, next) = unit_of(zone.to_datetime(instant(time)).date());
+    match bounds((first, next)) {
+        // The clock was put back over midnight: it shows yesterday again.
+        (_, to) if to <= time && to < i64::MAX => bounds(unit_of(next)),
+        bounds => bounds,
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +214,30 @@ mod tests {
                     }
                     at = to;
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_put_back_over_midnight_leaves_each_instant_in_one_day() {
+        let day = calendar(CalendarUnit::Day, "America/St_Johns");
+        let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        // One minute past midnight became 23:01 of the day before.
+        for time in ["2010-11-07T02:30:30Z", "2010-11-07T03:00:00Z", "2010-11-07T12:00:00Z"] {
+            assert_eq!(of(&day, time), pair("2010-11-07T02:30:00Z", "2010-11-08T03:30:00Z"), "{time}");
+        }
+        assert_eq!(of(&day, "2010-11-07T02:29:59Z"), pair("2010-11-06T02:30:00Z", "2010-11-07T02:30:00Z"));
+    }
+
+    #[test]
+    fn hours_at_the_ends_of_time_are_as_long_as_time_lasts() {
+        for (zone, time) in [("Africa/Lagos", "2262-04-11T23:00:00Z"), ("America/New_York", "1677-09-21T00:20:00Z")] {
+            let hour = calendar(CalendarUnit::Hour, zone);
+            let at = nanos(time.parse().unwrap());
+            let (from, to) = Buckets::new(&hour).unwrap().of(at);
+            assert!(from <= at && at < to, "{zone}");
+            for inside in [from, from + (to - from) / 2, to - 1] {
+                assert_eq!(Buckets::new(&hour).unwrap().of(inside), (from, to), "{zone} {inside}");
             }
         }
     }

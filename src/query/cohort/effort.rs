@@ -37,6 +37,9 @@ impl CancelToken {
     }
 }
 
+/// Threads of a question at most.
+const THREADS_MAX: usize = 1024;
+
 /// What a question may use.
 #[derive(Clone, Debug)]
 pub(crate) struct Effort {
@@ -57,7 +60,7 @@ impl Effort {
         // Asking the machine reads files.
         static MACHINE: OnceLock<usize> = OnceLock::new();
         let machine = || *MACHINE.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
-        self.threads.unwrap_or_else(machine).max(1)
+        self.threads.unwrap_or_else(machine).clamp(1, THREADS_MAX)
     }
 
     pub(crate) fn budget(&self) -> Budget {
@@ -114,7 +117,9 @@ impl Effort {
             return Ok(vec![run()?]);
         }
         thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+            // With as many as the system gives: whoever is there does what there is to do.
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, run).ok();
+            let others: Vec<_> = (1..threads).map_while(spawn).collect();
             let mut outcomes = vec![run()];
             outcomes.extend(others.into_iter().map(|other| match other.join() {
                 Ok(outcome) => outcome,
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn every_task_is_done_once_whatever_the_threads() {
-        for threads in [1, 3] {
+        for threads in [1, 3, usize::MAX] {
             let effort = Effort { threads: Some(threads), ..Effort::default() };
             let parts = effort.share(
                 100,

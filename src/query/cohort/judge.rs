@@ -102,7 +102,7 @@ enum Judgement {
 }
 
 /// Severities, of which 0 is none given.
-const SEVERITIES: u32 = 25;
+pub(crate) const SEVERITIES: u32 = 25;
 /// Every severity.
 pub(crate) const ALL_SEVERITIES: u32 = (1 << SEVERITIES) - 1;
 

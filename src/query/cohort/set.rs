@@ -96,7 +96,8 @@ impl Cohort {
     }
 
     /// `count` customers drawn without repetition, all if there are fewer, in the order of
-    /// [`Cohort::ids`]. The same seed draws the same ones of the same set, everywhere.
+    /// [`Cohort::ids`]. The same seed draws the same ones of the same set in every copy of a store; one that was
+    /// loaded in another order may draw others.
     pub fn sample(&self, count: usize, seed: u64) -> Result<Vec<Text>> {
         let drawn: Vec<u32> =
             draw(self.len(), count as u64, seed).iter().filter_map(|rank| self.numbers.select(rank)).collect();

@@ -5,6 +5,7 @@ use std::mem;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use roaring::RoaringBitmap;
 
 use crate::codec::raw::RawEvent;
@@ -44,6 +45,11 @@ pub(crate) enum Counted {
 /// The keys of an event; one for each thread, so that it may remember.
 pub(crate) trait Keys<K> {
     fn of(&mut self, event: &RawEvent, tables: &TermTables, keys: &mut Vec<K>) -> Result<()>;
+
+    /// Bytes of a key, beside itself.
+    fn bytes(_key: &K) -> usize {
+        0
+    }
 }
 
 type Counts<K> = HashMap<K, Count, FixedState>;
@@ -152,31 +158,44 @@ impl<'a, K: Clone + Eq + Hash + Ord> Tally<'a, K> {
     }
 
     /// Counts the customer at hand once for each different key noted.
-    fn customer(&mut self) -> Result<()> {
+    fn customer<G: Keys<K>>(&mut self) -> Result<()> {
         let mut keys = mem::take(&mut self.noted);
-        self.count(&mut keys, |count| &mut count.customers)?;
+        self.count(&mut keys, G::bytes, |count| &mut count.customers)?;
         self.noted = keys;
         Ok(())
     }
 
     /// Counts an event once for each of its different keys.
-    fn event(&mut self, event: &RawEvent, tables: &TermTables, keys: &mut impl Keys<K>) -> Result<()> {
+    fn event<G: Keys<K>>(&mut self, event: &RawEvent, tables: &TermTables, keys: &mut G) -> Result<()> {
         let mut own = mem::take(&mut self.of_event);
         keys.of(event, tables, &mut own)?;
-        self.count(&mut own, |count| &mut count.events)?;
+        self.count(&mut own, G::bytes, |count| &mut count.events)?;
         self.of_event = own;
         Ok(())
     }
 
-    fn count(&mut self, keys: &mut Vec<K>, what: impl Fn(&mut Count) -> &mut u64) -> Result<()> {
-        /// Bytes of a key beside itself, about.
+    fn count(
+        &mut self,
+        keys: &mut Vec<K>,
+        bytes: impl Fn(&K) -> usize,
+        what: impl Fn(&mut Count) -> &mut u64,
+    ) -> Result<()> {
+        /// Bytes of an entry beside its key, about.
         const OVERHEAD: usize = 64;
-        let before = self.counts.len();
+        let mut more = 0;
         keys.sort_unstable();
         keys.dedup();
-        keys.drain(..).for_each(|key| *what(self.counts.entry(key).or_default()) += 1);
-        let new = self.counts.len() - before;
-        if new > 0 { self.gauge.add(new * (size_of::<K>() + OVERHEAD)) } else { Ok(()) }
+        for key in keys.drain(..) {
+            let count = match self.counts.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    more += size_of::<K>() + bytes(place.key()) + OVERHEAD;
+                    place.insert(Count::default())
+                }
+            };
+            *what(count) += 1;
+        }
+        if more > 0 { self.gauge.add(more) } else { Ok(()) }
     }
 }
 
@@ -254,7 +273,7 @@ impl<'a, K: Clone + Eq + Hash + Ord, G: Keys<K>> Streams<'a, K, G> {
         if others {
             self.homes.extend(self.person.homes().iter().copied());
         }
-        self.tally.customer()
+        self.tally.customer::<G>()
     }
 
     fn end(self) -> Part<K> {

@@ -167,6 +167,13 @@ impl Keys<FieldValue> for ByField {
         }
         Ok(())
     }
+
+    fn bytes(key: &FieldValue) -> usize {
+        match key {
+            FieldValue::Text(text) => text.len(),
+            FieldValue::Severity(_) | FieldValue::Entity(_) => 0,
+        }
+    }
 }
 
 /// What makes a customer stand out.

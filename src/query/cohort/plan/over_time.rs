@@ -13,7 +13,7 @@ use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::error::Result;
 use crate::index::slab_of;
 use crate::query::cohort::bucket::Buckets;
-use crate::query::cohort::effort::Budget;
+use crate::query::cohort::effort::{Budget, Gauge};
 use crate::query::cohort::person::Person;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
@@ -97,6 +97,7 @@ impl Planner<'_> {
             Ok(())
         })?;
         for home in &singly {
+            self.effort.go_on()?;
             let in_unclear = unclear.contains(home);
             for event in self.sealed_events_of(home, asked)? {
                 let bucket = buckets.of(event.time).0;
@@ -136,7 +137,7 @@ impl Planner<'_> {
         }
         read.extra.values_mut().for_each(|customers| *customers &= &self.all);
         let left_out = (unclear, &*doubted);
-        let mut counts = self.count_pages(asked, (&buckets, counted), left_out, &read.extra)?;
+        let mut counts = self.count_pages(asked, (&buckets, counted), left_out, &read.extra, budget)?;
         for (bucket, events) in read.events {
             counts.entry(bucket).or_default().events += events;
         }
@@ -160,6 +161,7 @@ impl Planner<'_> {
         (buckets, counted): (&Buckets, Counted),
         (unclear, doubted): (&RoaringBitmap, &RoaringBitmap),
         extra: &Extra,
+        budget: &Budget,
     ) -> Result<Counts> {
         let kinds = self.kinds_of(asked.judge);
         // Customers are those of their own events; others were met when the events they felt were read.
@@ -173,19 +175,21 @@ impl Planner<'_> {
             |block: i64| kinds.len() == 1 && shared.as_ref().is_some_and(|shared| !shared.contains(&block));
         let parts = self.effort_for(asked).share(
             slabs.len(),
-            || (Glances::new(asked.judge), Counting::new(buckets, counted)),
+            || (Glances::new(asked.judge), Counting::new(buckets, counted, budget.gauge())),
             |(glances, counting), task| {
                 let slab = slabs[task];
                 let first = u32::from(slab) << 16;
                 let left_out = LeftOut { unclear: bits(unclear, first), doubted: bits(doubted, first) };
                 for (&bucket, customers) in extra {
                     if let Some(customers) = bits(customers, first) {
+                        counting.gauge.add(size_of_val(&*customers))?;
                         counting.sets.insert(bucket, customers);
                     }
                 }
                 for segment in self.segments_with(slab, &asked.window) {
                     let index = self.index(segment)?;
                     index.pages(slab, &kinds, &mut |page| {
+                        self.effort.go_on()?;
                         let glance = glances.of(page, &self.snapshot.lookup.terms.read());
                         let Some(glance) = glance else { return Ok(()) };
                         for found in blocks(page, index.calendar, asked.window, asked.looks) {
@@ -197,8 +201,7 @@ impl Planner<'_> {
                         Ok(())
                     })?;
                 }
-                counting.close_sets();
-                Ok(())
+                counting.close_sets()
             },
             |(_, counting)| counting.into_counts(),
         )?;
@@ -265,7 +268,7 @@ struct LeftOut {
 }
 
 /// What one thread counts.
-struct Counting {
+struct Counting<'a> {
     buckets: Buckets,
     counted: Counted,
     sieve: Sieve,
@@ -277,10 +280,12 @@ struct Counting {
     /// Of the block at hand: the last home counted in each part, and the set of each part.
     last: Vec<u32>,
     of_part: Vec<Option<Homes>>,
+    /// The memory of the sets.
+    gauge: Gauge<'a>,
 }
 
-impl Counting {
-    fn new(buckets: &Buckets, counted: Counted) -> Counting {
+impl<'a> Counting<'a> {
+    fn new(buckets: &Buckets, counted: Counted, gauge: Gauge<'a>) -> Counting<'a> {
         Counting {
             buckets: buckets.clone(),
             counted,
@@ -290,6 +295,7 @@ impl Counting {
             counts: Counts::default(),
             last: Vec::new(),
             of_part: Vec::new(),
+            gauge,
         }
     }
 
@@ -327,6 +333,10 @@ impl Counting {
         self.of_part.clear();
         if self.counted == Counted::Both && (!alone || !sets.is_empty()) {
             let empty = || if alone { None } else { Some(Box::new([0; HOME_WORDS])) };
+            if !alone {
+                let new = cut.parts.iter().filter(|part| !sets.contains_key(&part.1)).count();
+                self.gauge.add(new * HOME_WORDS * size_of::<u64>())?;
+            }
             self.of_part.extend(cut.parts.iter().map(|part| sets.remove(&part.1).or_else(empty)));
         }
         let no_sets = self.of_part.iter().all(Option::is_none);
@@ -384,13 +394,14 @@ impl Counting {
     }
 
     /// Counts the customers in the sets of a slab.
-    fn close_sets(&mut self) {
+    fn close_sets(&mut self) -> Result<()> {
         for (bucket, set) in self.sets.drain() {
             // Most sets of a short bucket are nearly empty.
             let some = set.chunks_exact(8).filter(|eight| eight.iter().fold(0, |any, word| any | word) != 0);
             let customers = some.flatten().map(|word| u64::from(word.count_ones())).sum();
             add(&mut self.counts, bucket, Count { events: 0, customers });
         }
+        self.gauge.set(0)
     }
 
     fn into_counts(mut self) -> Counts {

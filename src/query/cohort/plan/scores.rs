@@ -219,6 +219,7 @@ impl Planner<'_> {
                 for segment in self.segments_with(slab, &asked.window) {
                     let index = self.index(segment)?;
                     index.pages(slab, &kinds, &mut |page| {
+                        self.effort.go_on()?;
                         let glance = glances.of(page, &self.snapshot.lookup.terms.read());
                         let Some(glance) = glance else { return Ok(()) };
                         let one = |class: &Class| Sums::one(score.of(class.severity));
@@ -255,7 +256,7 @@ impl Planner<'_> {
                         best.push((Reverse(score), customer, events));
                     }
                 }
-                if best.len() > limit && limit > 0 {
+                if best.len() >= limit && limit > 0 {
                     best.select_nth_unstable(limit - 1);
                 }
                 best.truncate(limit);

@@ -87,13 +87,14 @@ impl<'a> Planner<'a> {
         slabs.extend(in_memory.iter().map(|(home, _)| slab_of(*home)));
         slabs.sort_unstable();
         slabs.dedup();
+        let budget = self.effort.budget();
         let parts = self.effort.share(
             slabs.len(),
             || {
                 let glances: Vec<Glances<'_>> = steps.iter().map(|step| Glances::new(step.judge)).collect();
-                (glances, Vec::new(), Sieve::default(), Bounds::default())
+                ((glances, Vec::new(), budget.gauge()), Sieve::default(), Bounds::default())
             },
-            |(glances, marks, sieve, found), task| {
+            |((glances, marks, gauge), sieve, found), task| {
                 let slab = slabs[task];
                 let first = u32::from(slab) << 16;
                 if candidates.range(first..=first | 0xffff).next().is_none() {
@@ -106,9 +107,11 @@ impl<'a> Planner<'a> {
                     for segment in self.segments_with(slab, &step.window) {
                         let index = self.index(segment)?;
                         index.pages(slab, &kinds[at], &mut |page| {
+                            self.effort.go_on()?;
                             let glance = glances[at].of(page, &self.snapshot.lookup.terms.read());
                             let Some(glance) = glance else { return Ok(()) };
-                            mark(*step, at, page, &glance, &index, &wanted, (marks, sieve))
+                            mark(*step, at, page, &glance, &index, &wanted, (marks, sieve))?;
+                            gauge.set(marks.capacity() * size_of::<Mark>())
                         })?;
                     }
                 }
@@ -118,7 +121,7 @@ impl<'a> Planner<'a> {
                 decide(marks, within, first, found);
                 Ok(())
             },
-            |(_, _, _, found)| found,
+            |(_, _, found)| found,
         )?;
         let mut all = Bounds::default();
         parts.iter().for_each(|part| all.or(part));
@@ -139,13 +142,15 @@ fn mark(
     let calendar = index.calendar;
     for block in blocks(page, calendar, step.window, step.looks) {
         let (head, block, edges) = block?;
-        let start = calendar.start(head.number);
+        // The first block of all begins before what 64 bits tell.
+        let start = i128::from(head.number) * i128::from(calendar.block);
+        let nanos = |at: i128| at.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
         for (place, (home, _, known)) in sieve.events(&block, glance, &edges)?.enumerate() {
             if known == Known::No || !wanted[usize::from(home)] {
                 continue;
             }
-            let from = start.saturating_add(i64::from(block.tick(place)).saturating_mul(calendar.tick));
-            let to = from.saturating_add(calendar.tick);
+            let from = start + i128::from(block.tick(place)) * i128::from(calendar.tick);
+            let (from, to) = (nanos(from), nanos(from + i128::from(calendar.tick)));
             let (first, second) = if at == 0 { (known, Known::No) } else { (Known::No, known) };
             marks.push(Mark { home, from, to, first, second });
         }

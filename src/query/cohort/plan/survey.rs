@@ -8,7 +8,9 @@ use crate::codec::page::Block;
 use crate::codec::raw::FIRST_OTHER;
 use crate::dictionary::ShapeEntry;
 use crate::error::Result;
+use crate::index::CLASSES_MAX;
 use crate::query::cohort::bucket::Buckets;
+use crate::query::cohort::judge::SEVERITIES;
 use crate::query::cohort::plan::Planner;
 use crate::query::cohort::plan::did::Asked;
 use crate::query::cohort::plan::glance::{Glance, Glances, Known, heads};
@@ -119,6 +121,7 @@ impl Planner<'_> {
                 for segment in self.segments_with(slab, &asked.window) {
                     let index = self.index(segment)?;
                     index.pages(slab, &kinds, &mut |page| {
+                        self.effort.go_on()?;
                         let of = |glances: &mut Glances<'_>| glances.of(page, &self.snapshot.lookup.terms.read());
                         // Where ticks alone can leave anything open, classes are looked at when they do.
                         let by_ticks = plain && told;
@@ -189,12 +192,15 @@ impl Planner<'_> {
 
     /// Whether classes tell of each event whether it satisfies, and none that may has several subjects.
     fn is_told_by_class(&self, asked: Asked<'_>) -> bool {
+        let kinds = self.kinds_of(asked.judge);
         let tables = self.snapshot.lookup.terms.read();
         let told = |(entry, shape): (&ShapeEntry, u32)| {
             asked.judge.severities(shape) == 0
                 || entry.shape.layout.subjects <= 1 && asked.judge.is_told_by_class(shape)
         };
-        tables.shapes().iter().zip(0u32..).all(told)
+        // A page with more classes than it can tell leaves some open.
+        let most = tables.shapes().iter().filter(|entry| kinds.binary_search(&entry.shape.kind).is_ok()).count();
+        most * SEVERITIES as usize <= CLASSES_MAX && tables.shapes().iter().zip(0u32..).all(told)
     }
 }
 
