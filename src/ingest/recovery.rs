@@ -164,7 +164,11 @@ pub(super) fn try_torn(path: &Path, settings: &Settings) -> Result<()> {
     let Ok(store) = Store::look(path, settings.setup()) else { return Ok(()) };
     let store = Arc::new(store);
     if load_header(&store)?.is_none() {
-        return Ok(());
+        // The first write of all may be cut off, but nothing is sorted into files before it.
+        return match store.has_tables()? {
+            true => Err(Error::corrupt("the header of the store is gone").at("list of files")),
+            false => Ok(()),
+        };
     }
     let manifest = load_manifest(&store)?;
     let listed = Listed::of(&manifest);

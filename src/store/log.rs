@@ -39,7 +39,7 @@ pub(crate) struct LogSizes {
 pub(super) fn measure(directory: &Path) -> Result<LogSizes> {
     let mut sizes = LogSizes::default();
     for path in files(directory)? {
-        let (bytes, whole) = measure_file(&path)?;
+        let (bytes, whole) = measure_file(&path, Room::Ahead)?;
         sizes.files += 1;
         sizes.bytes += bytes;
         sizes.torn_bytes += bytes - whole;
@@ -59,7 +59,7 @@ pub(super) fn check_list(directory: &Path) -> Result<bool> {
         // RocksDB tells what is wrong with it.
         _ => return Ok(false),
     };
-    let (bytes, whole) = measure_file(&path)?;
+    let (bytes, whole) = measure_file(&path, Room::Never)?;
     let file = File::open(&path)?;
     // Of edits that no sync followed, a power cut may keep a later page and leave zeros for an earlier one: nobody was
     // promised any, and RocksDB passes over the rest of the block.
@@ -70,12 +70,19 @@ pub(super) fn check_list(directory: &Path) -> Result<bool> {
     Ok(whole < bytes)
 }
 
+/// Whether zeros amid a file are room that was taken ahead.
+#[derive(Clone, Copy, PartialEq)]
+enum Room {
+    Ahead,
+    Never,
+}
+
 /// The bytes of a file, and those up to the end of its last whole record.
-fn measure_file(path: &Path) -> Result<(u64, u64)> {
+fn measure_file(path: &Path, room: Room) -> Result<(u64, u64)> {
     let place = |at| format!("{}, byte {at}", path.file_name().unwrap_or_default().to_string_lossy());
     let file = File::open(path)?;
     let bytes = file.metadata()?.len();
-    match whole_bytes(&file, bytes)? {
+    match whole_bytes(&file, bytes, room)? {
         Ok(whole) => Ok((bytes, whole)),
         Err(at) => Err(Error::corrupt("stored bytes are damaged").at(place(at))),
     }
@@ -86,7 +93,7 @@ fn measure_file(path: &Path) -> Result<(u64, u64)> {
 /// # Errors
 /// As [`measure`].
 pub(super) fn whole(path: &Path) -> Result<u64> {
-    Ok(measure_file(path)?.1)
+    Ok(measure_file(path, Room::Ahead)?.1)
 }
 
 /// Appends a record to the bytes of a file, which end behind a whole one.
@@ -144,7 +151,7 @@ pub(super) fn damaged_end(directory: &Path) -> io::Result<Option<u64>> {
     if is_record_behind(&file, damage)? {
         return Ok(None);
     }
-    Ok(whole_bytes(&file, damage)?.ok().map(|whole| length - whole))
+    Ok(whole_bytes(&file, damage, Room::Ahead)?.ok().map(|whole| length - whole))
 }
 
 /// Whether zeros stand where length and type of a record would.
@@ -227,7 +234,7 @@ fn next_block(at: u64) -> u64 {
 
 /// Where the last whole record of a file of `length` bytes ends, or else the first part of a file that is
 /// used again.
-fn whole_bytes(file: &File, length: u64) -> io::Result<Result<u64, u64>> {
+fn whole_bytes(file: &File, length: u64, room: Room) -> io::Result<Result<u64, u64>> {
     let (mut at, mut whole, mut amid) = (0, 0, false);
     loop {
         if next_block(at) - at < HEADER {
@@ -251,7 +258,7 @@ fn whole_bytes(file: &File, length: u64) -> io::Result<Result<u64, u64>> {
             return Ok(Ok(whole));
         }
         match part {
-            // Room that was taken ahead.
+            NOTHING if room == Room::Never => return Ok(Ok(whole)),
             NOTHING => {
                 (at, amid) = (next_block(at), false);
                 continue;

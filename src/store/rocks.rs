@@ -341,6 +341,11 @@ impl Store {
         Ok(total)
     }
 
+    /// Whether there is any sorted file, listed or not.
+    pub(crate) fn has_tables(&self) -> Result<bool> {
+        has_tables(&self.database)
+    }
+
     /// What there was when the store was opened.
     pub(crate) fn found(&self) -> Found {
         self.found
@@ -467,6 +472,9 @@ fn options() -> Options {
     let mut options = Options::default();
     // A torn tail of the newest log is what a crash leaves; damage before it is an error.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // The list of files names each closed log until what was in it is in other files: it cannot lose the edit that
+    // said so without a word. RocksDB 11.8 crashes on reading such a list without this.
+    options.set_track_and_verify_wals_in_manifest(true);
     options.set_log_level(LogLevel::Error);
     options
 }

@@ -26,6 +26,7 @@ const CACHE_BYTES: usize = 128 << 20;
 /// Fields of an edit in RocksDB's manifest, by its numbers.
 const DELETED_FILE: u64 = 6;
 const FAMILY: u64 = 200;
+const FORGOTTEN_LOGS: u64 = (1 << 13) + 8;
 
 /// A sorted file of which nothing can be read.
 pub(crate) struct LostTable {
@@ -61,6 +62,7 @@ impl Wreck {
         let (manifest, log_damage) = cast(&database, shadow)?;
         let mut lost_tables: Vec<LostTable> = Vec::new();
         let mut edited = manifest.1.clone();
+        log::append(&mut edited, &forget_logs());
         loop {
             fs::write(shadow.join(&manifest.0), &edited)?;
             let rocks = open_shadow(shadow)?;
@@ -253,6 +255,18 @@ fn spoilt_tables(rocks: &Rocks, database: &Path) -> Result<Vec<LiveFile>> {
         }
     }
     Ok(spoilt)
+}
+
+/// The edit after which the manifest asks for no log: those that are there are read, and none is missed. RocksDB
+/// 11.8 crashes on reading a list with logs where they are not checked.
+fn forget_logs() -> Vec<u8> {
+    let (mut all, mut edit) = (Vec::new(), Vec::new());
+    varint::put(&mut all, u64::MAX);
+    for value in [FORGOTTEN_LOGS, all.len() as u64] {
+        varint::put(&mut edit, value);
+    }
+    edit.extend(all);
+    edit
 }
 
 /// The edit that strikes a table from the manifest.

@@ -376,17 +376,23 @@ fn a_store_without_the_file_it_begins_with_is_refused_and_stays_as_it_is() {
 }
 
 /// RocksDB shows the store as it was before an edit whose length leads beyond the end, and deletes what came later.
-fn spoil_list_of_files(sealed: u64, edits_at_least: usize) {
+/// The last commits are in the log, or `settled` like those before.
+fn spoil_list_of_files(sealed: u64, settled: bool, edits_at_least: usize) {
     let place = scratch();
-    let (store, spoilt) = (place.path().join("store"), place.path().join("spoilt"));
+    let (store, spoilt, twin) = (place.path().join("store"), place.path().join("spoilt"), place.path().join("twin"));
     let db = Db::open(&store, options(300)).expect("a store");
     if sealed > 0 {
         write(&db, 0..sealed);
         db.flush().and_then(|()| db.wait_until_quiet()).expect("quiet");
     }
     write(&db, sealed..sealed + 10);
-    let whole = told(&db).expect("answers");
+    if settled {
+        db.wait_until_quiet().expect("quiet");
+    }
     drop(db);
+    // Asked of another: this may take long enough for a merge.
+    copy(&store, &twin);
+    let whole = told(&Db::open(&twin, options(300)).expect("a store")).expect("answers");
     let current = fs::read_to_string(store.join("db/CURRENT")).expect("a name");
     let list = Path::new("db").join(current.trim_end());
     let bytes = fs::read(store.join(&list)).expect("a list");
@@ -434,7 +440,9 @@ fn tables(store: &Path) -> usize {
 
 #[test]
 fn a_damaged_or_cut_list_of_files_is_never_another_answer() {
-    spoil_list_of_files(40, 20);
+    spoil_list_of_files(40, false, 20);
     // All of it in the log.
-    spoil_list_of_files(0, 3);
+    spoil_list_of_files(0, false, 3);
+    // Nothing in the log, and nothing sealed.
+    spoil_list_of_files(5, true, 10);
 }
