@@ -2,6 +2,8 @@
 
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DataBlockIndexType, Options};
 
+use crate::fail;
+
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(usize)]
@@ -113,6 +115,8 @@ impl Family {
         options.set_max_write_buffer_number(2);
         options.set_target_file_size_base(64 << 20);
         options.set_level_compaction_dynamic_level_bytes(true);
+        // Or those that happen to run would do its work.
+        options.set_disable_auto_compactions(fail::bug("spare-files"));
         if self == Family::Log {
             // What is flushed is trimmed before it is worth compacting.
             options.set_level_zero_file_num_compaction_trigger(8);

@@ -23,6 +23,7 @@ mod wreck;
 
 pub(crate) use beginning::{nearest_existing, sync_names};
 pub(crate) use families::Family;
+pub(crate) use gone::Range;
 pub(crate) use rocks::{Batch, Pinned, Setup, Store};
 pub(crate) use snapshot::{Cursor, StoreSnapshot};
 pub(crate) use steady::{Captured, capture};

@@ -35,6 +35,9 @@ pub(crate) type Pinned<'a> = DBPinnableSlice<'a>;
 /// How long to try to look at files where they are, before they are looked at aside.
 const LOOK_IN_PLACE: Duration = Duration::from_secs(1);
 
+/// The lowest level of RocksDB's tree, of seven.
+const BOTTOM: i32 = 6;
+
 /// How to open a database.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
@@ -324,9 +327,20 @@ impl Store {
         self.gone.add(segment);
     }
 
-    /// What [`Store::drop_range`] deleted since this was last asked, and files may still have.
-    pub(crate) fn take_dropped(&self) -> BTreeSet<Range> {
-        self.gone.take_ranges()
+    /// What [`Store::drop_range`] deleted since this was last asked, and files may still have; and the files of
+    /// segments in which something deleted may lie since before the store was opened.
+    pub(crate) fn take_dropped(&self) -> Result<BTreeSet<Range>> {
+        let mut dropped = self.gone.take_ranges();
+        for file in self.rocks.live_files().map_err(|cause| failure(cause, "files"))? {
+            let family =
+                [Family::Rows, Family::Index].into_iter().find(|family| family.name() == file.column_family_name);
+            // What was taken in lies at the bottom, without a tombstone.
+            let settled = file.level == BOTTOM && file.num_deletions == 0;
+            if let (Some(family), Some(from), Some(to), false) = (family, file.start_key, file.end_key, settled) {
+                dropped.insert((family, from, [&to[..], &[0]].concat()));
+            }
+        }
+        Ok(dropped)
     }
 
     /// Bytes of live files and of the write-ahead log. The directory is listed at each call.
@@ -436,14 +450,14 @@ impl Store {
     }
 
     /// Waits until RocksDB rests, but no longer than `most`: files that it needs no more are deleted a moment after
-    /// it has said that a compaction is done, by the thread that did it.
-    pub(crate) fn wait_for_deletions(&self, most: Duration) -> Result<()> {
+    /// it has said that a compaction is done, by the thread that did it. False when it did not rest.
+    pub(crate) fn wait_for_deletions(&self, most: Duration) -> Result<bool> {
         let mut options = rocksdb::WaitForCompactOptions::default();
         options.set_flush(false);
         options.set_timeout(u64::try_from(most.as_micros()).unwrap_or(u64::MAX));
         match self.rocks.wait_for_compact(&options) {
-            Err(cause) if cause.kind() == rocksdb::ErrorKind::TimedOut => Ok(()),
-            outcome => outcome.map_err(|cause| failure(cause, "compaction")),
+            Err(cause) if cause.kind() == rocksdb::ErrorKind::TimedOut => Ok(false),
+            outcome => outcome.map(|()| true).map_err(|cause| failure(cause, "compaction")),
         }
     }
 

@@ -175,7 +175,7 @@ pub(crate) fn erase_in_part(engine: &Arc<Engine>, requests: Requests<'_>, id: &T
     match stop {
         Stop::Ledger => Ok(()),
         Stop::Rewriting => {
-            seal_all(engine, requests)?;
+            engine.seal_all(requests)?;
             let numbers = row.numbers.iter().copied().collect();
             write_without(engine, requests, &numbers).map(|_| ())
         }
@@ -218,21 +218,13 @@ fn finish(engine: &Arc<Engine>, requests: Requests<'_>, ledger: u64, row: &Erasu
     Ok(receipt)
 }
 
-/// Seals what is in memory: it cannot be written again there, and nothing of the erased comes in any more.
-fn seal_all(engine: &Engine, requests: Requests<'_>) -> Result<()> {
-    let gone = || Error::new(ErrorKind::Poisoned, "the commit thread is gone; reopen the store");
-    let (reply, frozen) = bounded(1);
-    requests.ok_or_else(gone)?.send(Request::Freeze { reply }).map_err(|_| gone())?;
-    frozen.recv().map_err(|_| gone())?;
-    engine.wait_for(|work| work.seals == 0)
-}
-
 /// Takes the erased out of every answer, with `Engine::rewriting` held; tells what files may still have of them.
 fn take_out(engine: &Arc<Engine>, requests: Requests<'_>, receipt: &mut ErasureReceipt, row: &Erasure) -> Result<Left> {
-    seal_all(engine, requests)?;
+    // What is in memory cannot be written again there, and nothing of the erased comes in any more.
+    engine.seal_all(requests)?;
     let numbers: Arc<HashSet<u32>> = Arc::new(row.numbers.iter().copied().collect());
     let (swaps, batch) = write_without(engine, requests, &numbers)?;
-    let segments = swaps.iter().map(|swap| (swap.old.meta.number, Arc::downgrade(&swap.old))).collect();
+    let segments = swaps.iter().map(|swap| Arc::downgrade(&swap.old)).collect();
     for swap in &swaps {
         let effect = &swap.new.effect;
         receipt.events += effect.removed.events - effect.added.events;

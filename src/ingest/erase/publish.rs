@@ -15,16 +15,13 @@ use crate::ingest::erase::belongings;
 use crate::ingest::trim::{self, Swap, Swapped, wall_clock};
 use crate::model::Text;
 use crate::segment::{View, put_counts};
-use crate::store::{Batch, Family, Store, StoreSnapshot};
+use crate::store::{Batch, Family, Range, Store, StoreSnapshot};
 use crate::topology::{
     LinkView, Slot, delete_degrees, delete_quarantined, put_quarantined_count, put_suspect, quarantined,
 };
 
 /// What stands for the text of a saved cohort's expression that named somebody erased.
 pub(crate) const EXPR_ERASED: &str = "(an expression that named somebody who was erased)";
-
-/// Ranges of keys that hold something of the erased.
-pub(super) type Traces = Vec<(Family, Vec<u8>, Vec<u8>)>;
 
 #[derive(Default)]
 pub(super) struct Published {
@@ -33,12 +30,13 @@ pub(super) struct Published {
     /// Links that others have fewer.
     degrees: BTreeMap<Slot, i64>,
     pub(super) cohorts: u64,
-    pub(super) traces: Traces,
+    /// Where files hold something of the erased.
+    pub(super) traces: Vec<Range>,
     pub(super) sequence: u64,
 }
 
 /// The range of one key.
-fn only(family: Family, key: &[u8]) -> (Family, Vec<u8>, Vec<u8>) {
+fn only(family: Family, key: &[u8]) -> Range {
     (family, key.to_vec(), [key, &[0]].concat())
 }
 

@@ -6,30 +6,31 @@ use std::time::{Duration, Instant};
 use crate::codec::key;
 use crate::error::Result;
 use crate::ingest::engine::Engine;
-use crate::ingest::erase::publish::Traces;
 use crate::segment::Segment;
-use crate::store::Family;
+use crate::store::{Family, Range};
 
 /// How long readers of an earlier moment are waited for.
 const READERS_WAIT: Duration = Duration::from_secs(2);
+/// How long other compactions are waited for, which RocksDB deletes files after too.
+const REST_WAIT: Duration = Duration::from_secs(60);
 /// How often it is looked whether they are gone.
 const READERS_LOOK: Duration = Duration::from_millis(2);
 
 /// What files may still have of the erased.
 pub(super) struct Left {
-    /// Segments that were replaced, each with its number; readers of an earlier moment hold them.
-    pub(super) replaced: Vec<(u32, Weak<Segment>)>,
-    pub(super) ranges: Traces,
+    /// Segments that were replaced; readers of an earlier moment hold them.
+    pub(super) replaced: Vec<Weak<Segment>>,
+    pub(super) ranges: Vec<Range>,
     /// The number of the write that took it out of every answer.
     pub(super) sequence: u64,
 }
 
 /// Waits for readers of an earlier moment, then for the rows that they kept to be dropped; false when some reader
 /// stays.
-fn wait_for_readers(engine: &Engine, replaced: &[(u32, Weak<Segment>)], sequence: u64) -> Result<bool> {
+fn wait_for_readers(engine: &Engine, replaced: &[Weak<Segment>], sequence: u64) -> Result<bool> {
     let until = Instant::now() + READERS_WAIT;
     let read = || -> Result<bool> {
-        let held = replaced.iter().any(|(_, segment)| segment.strong_count() > 0);
+        let held = replaced.iter().any(|segment| segment.strong_count() > 0);
         Ok(held || engine.lookup.store.is_seen_without(sequence)?)
     };
     while read()? {
@@ -39,9 +40,10 @@ fn wait_for_readers(engine: &Engine, replaced: &[(u32, Weak<Segment>)], sequence
         }
         std::thread::sleep(READERS_LOOK);
     }
-    // However late the thread is that drops them, it is no reader.
-    let is_there = |number: &u32| engine.manifest.lock().garbage.contains(number);
-    while replaced.iter().any(|(number, _)| is_there(number)) {
+    // Whoever held a segment of before held a snapshot of before, so all of them are on their way. However late the
+    // thread is that drops them, it is no reader.
+    let garbage = engine.manifest.lock().garbage.clone();
+    while engine.manifest.lock().garbage.iter().any(|number| garbage.contains(number)) {
         engine.check_writable()?;
         std::thread::sleep(READERS_LOOK);
     }
@@ -55,21 +57,13 @@ pub(super) fn scrub(engine: &Engine, left: Left) -> Result<bool> {
     let free = wait_for_readers(engine, &replaced, sequence)?;
     let errors = store.background_errors();
     store.flush_memtables()?;
-    for (family, from, to) in ranges {
-        store.compact_to_the_bottom(family, &from, &to);
-    }
     let first = engine.views.load().actives.first().map_or(0, |(active, _)| active.number());
-    store.compact_to_the_bottom(Family::Log, &key::log(0, 0), &key::log(first, 0));
-    for (segment, _) in replaced {
-        for family in [Family::Rows, Family::Index] {
-            store.compact_to_the_bottom(family, &key::row(segment, 0), &key::chunk(segment, u32::MAX, u32::MAX));
-        }
-    }
+    let log = (Family::Log, key::log(0, 0).to_vec(), key::log(first, 0).to_vec());
     // Rows of theirs may also lie where merges and retentions dropped segments.
-    for (family, from, to) in store.take_dropped() {
+    for (family, from, to) in ranges.into_iter().chain([log]).chain(store.take_dropped()?) {
         store.compact_to_the_bottom(family, &from, &to);
     }
-    store.wait_for_deletions(READERS_WAIT)?;
+    let rests = store.wait_for_deletions(REST_WAIT)?;
     // RocksDB does not tell of one compaction how it went.
-    Ok(free && store.background_errors() == errors)
+    Ok(free && rests && store.background_errors() == errors)
 }
