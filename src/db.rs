@@ -363,14 +363,15 @@ impl Db {
 
     /// Seals what is in memory, and returns when that is done. Durability does not need it.
     pub fn flush(&self) -> Result<()> {
-        self.inner.ask(|reply| Request::Freeze { reply })?;
-        self.inner.engine.wait_for(|work| work.seals == 0)
+        self.inner.engine.seal_all(self.inner.threads.requests.as_ref())
     }
 
     /// Returns when nothing is left to seal, to merge or to compact, and the space of what was
     /// deleted is free. What is not sealed yet stays in memory and in the log.
     pub fn wait_until_quiet(&self) -> Result<()> {
         let engine = &self.inner.engine;
+        // Whatever was acknowledged is counted as work once the commit thread is at the next request.
+        self.inner.ask(|reply| Request::Refresh { reply })?;
         engine.wait_for_work()?;
         self.inner.ask(|reply| Request::Refresh { reply })?;
         engine.or_poison(engine.reclaim_log())?;

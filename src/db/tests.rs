@@ -372,3 +372,22 @@ fn an_erasure_that_a_crash_cuts_short_is_done_when_the_store_is_opened() {
         }
     }
 }
+
+/// Whatever comes after it may never end.
+#[test]
+fn a_flush_waits_for_what_was_there_and_for_nothing_later() {
+    let (_place, db) = sealed();
+    let mut batch = Batch::new();
+    batch.event(Event::new(Timestamp::from_secs(1), "ran", "call.made").subject(Entity::customer("C1")));
+    db.writer().commit(batch).unwrap();
+    // A segment that is never sealed.
+    db.inner.engine.work.lock().seals += 1;
+    let (done, told) = std::sync::mpsc::channel();
+    let other = db.clone();
+    std::thread::spawn(move || done.send(other.flush()));
+    let outcome = told.recv_timeout(std::time::Duration::from_secs(60));
+    db.inner.engine.work.lock().seals -= 1;
+    db.inner.engine.work_changed.notify_all();
+    outcome.expect("it returns").unwrap();
+    assert_eq!(db.snapshot().stats().unwrap().unsealed_events, 0);
+}

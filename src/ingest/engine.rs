@@ -76,9 +76,9 @@ pub(crate) enum Request {
         prepared: Prepared,
         reply: Sender<Answer>,
     },
-    /// Freeze the active segment, so that it is sealed; answered once it is frozen.
+    /// Freeze the active segment, so that it is sealed; answered with the number of the one that follows.
     Freeze {
-        reply: Sender<()>,
+        reply: Sender<u32>,
     },
     /// Let go of what was deleted since the last commit.
     Refresh {
@@ -345,6 +345,17 @@ impl Engine {
         let outcome = self.wait_for(|work| work.seals == 0 && work.merged && !work.merging);
         self.work.lock().awaited -= 1;
         outcome
+    }
+
+    /// Seals what is in memory, however much comes after it.
+    pub(crate) fn seal_all(&self, requests: Option<&Sender<Request>>) -> Result<()> {
+        let gone = || Error::new(ErrorKind::Poisoned, "the commit thread is gone; reopen the store");
+        let (reply, frozen) = bounded(1);
+        self.check_writable()?;
+        requests.ok_or_else(gone)?.send(Request::Freeze { reply }).map_err(|_| gone())?;
+        let next = frozen.recv().map_err(|_| gone())?;
+        let is_sealed = || self.views.load().actives.first().is_none_or(|(active, _)| active.number() >= next);
+        self.wait_for(|_| is_sealed())
     }
 
     /// Waits until `done` says so or the store is poisoned.

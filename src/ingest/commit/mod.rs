@@ -86,8 +86,10 @@ impl Committer {
                     other if !group.is_empty() => next = Some(other),
                     Request::Freeze { reply } => {
                         self.freeze();
+                        let actives = &self.engine.views.load().actives;
+                        let (active, _) = actives.last().expect("a view has an active segment");
                         // Whoever asked may have gone.
-                        let _ = reply.send(());
+                        let _ = reply.send(active.number());
                     }
                     Request::Refresh { reply } => {
                         self.refresh();
