@@ -755,3 +755,12 @@ fn an_erasure_cut_short_by_a_kill_is_finished_at_the_next_open() {
     eprintln!("{kills} kills of who erases: {acknowledged} erasures acknowledged, {finished} finished at an open");
     assert!(acknowledged > 0);
 }
+
+#[test]
+fn a_snapshot_of_before_an_erasure_has_no_problems_after_it() {
+    let (_place, db) = two();
+    db.flush().unwrap();
+    let snapshot = db.snapshot();
+    db.erase("A").unwrap();
+    assert_eq!(snapshot.check().unwrap().problems, Vec::<String>::new());
+}

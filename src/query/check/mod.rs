@@ -190,8 +190,9 @@ impl Check<'_> {
 
     /// An event must decode, and name nobody who was erased.
     fn named(&self, event: &RawEvent, resolver: &Resolver<'_>) -> Result<()> {
-        let event = resolver.event(event)?;
-        match event.subjects.iter().chain(&event.context).any(|entity| entity.id.is_empty()) {
+        resolver.event(event)?;
+        // By number: the name of somebody who was erased since is gone too.
+        match event.subjects.iter().chain(&event.context).any(|&entity| self.snapshot.view.erased.contains(entity)) {
             true => Err(Error::corrupt("somebody is named who was erased")),
             false => Ok(()),
         }
