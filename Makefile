@@ -176,7 +176,7 @@ AT_ONCE ?= 2
 TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 CARGO_FUZZ := $(CARGO_TARGET_DIR)/tools/bin/cargo-fuzz
 FUZZED := $(CARGO_TARGET_DIR)/fuzzed
-FUZZ_LIMITS := -rss_limit_mb=256 -malloc_limit_mb=128 -timeout=10 -print_final_stats=1
+FUZZ_LIMITS := -rss_limit_mb=256 -malloc_limit_mb=128 -timeout=60 -print_final_stats=1
 define FUZZ
 set -eu
 one=$$1 seconds=$$2 figures=$${3:-/dev/null}

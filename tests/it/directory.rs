@@ -232,7 +232,7 @@ mod processes {
         let path = place.path().join("store");
         let mut holder = ofone(&["ingest", "--db", text(&path), "-"]).stdin(Stdio::piped()).spawn().expect("it starts");
         let mut refused = None;
-        for _ in 0..200 {
+        for _ in 0..3000 {
             // Not there yet, or there and about to be locked.
             refused = refusal(&path, options(8).create(false));
             if refused == Some(ErrorKind::Busy) {

@@ -39,9 +39,11 @@ fn fail_each(what: &str) {
             acknowledged += life.acknowledged;
             failed += u64::from(life.noise.contains("shim: fails"));
             told += u64::from(life.error.is_some());
-            // A sync for the sake of a seal may fail between a commit and its report.
+            // A sync for the sake of a seal may fail between a commit and its report; where commits do not sync,
+            // another may follow before RocksDB knows.
             let late = life.noise.matches("shim: acknowledged after a failure").count();
-            assert!(late <= 1, "{fail}: acknowledged after a failed log: {}", life.noise);
+            let syncs = lives % 2 == 0;
+            assert!(late <= 1 || !syncs, "{fail}: acknowledged after a failed log: {}", life.noise);
             let of_the_log = life.noise.lines().any(|line| line.starts_with("shim: fails") && line.ends_with(".log"));
             assert!(life.error.is_some() || !of_the_log, "{fail} of the log is not told: {}", life.noise);
             if let Some(error) = life.error.filter(|_| cause == ENOSPC && when == "on") {

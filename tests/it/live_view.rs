@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub(super) struct WritingProcess {
     child: Child,
     /// Commits acknowledged since it started.
     pub(super) acknowledged: Arc<AtomicU64>,
+    /// Whether it says no more.
+    ended: Arc<AtomicBool>,
 }
 
 impl WritingProcess {
@@ -52,17 +54,20 @@ impl WritingProcess {
             .expect("the writing process starts");
         let lines = BufReader::new(child.stdout.take().expect("its output is piped")).lines();
         let acknowledged = Arc::new(AtomicU64::new(0));
-        let count = acknowledged.clone();
+        let ended = Arc::new(AtomicBool::new(false));
+        let (count, at_end) = (acknowledged.clone(), ended.clone());
         thread::spawn(move || {
             for _ in lines.map_while(Result::ok).filter(|line| line == "ack") {
                 count.fetch_add(1, Ordering::Release);
             }
+            at_end.store(true, Ordering::Release);
         });
-        WritingProcess { child, acknowledged }
+        WritingProcess { child, acknowledged, ended }
     }
 
     pub(super) fn wait_for(&self, commits: u64) {
         while self.acknowledged.load(Ordering::Acquire) < commits {
+            assert!(!self.ended.load(Ordering::Acquire), "the writing process has ended before {commits} commits");
             thread::sleep(Duration::from_millis(1));
         }
     }
