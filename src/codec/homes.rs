@@ -92,6 +92,9 @@ pub(crate) enum Homes<'a> {
     Set { bits: &'a [u8], begins: &'a [u8] },
 }
 
+/// Differences from which on homes are gathered in bytes.
+const MANY: usize = 2048;
+
 impl<'a> Homes<'a> {
     /// Those of `count` events, at least one.
     pub(crate) fn read(reader: &mut Reader<'a>, count: usize) -> Result<Homes<'a>> {
@@ -163,10 +166,16 @@ impl<'a> Homes<'a> {
             }
             // A gap of nothing stays with its home, unless it ends a longer one; the first begins.
             Homes::Gaps(gaps) => {
-                let begins = |gap: u8, before: u8| u64::from(gap != 255 && (gap != 0 || before == 255));
+                let begins =
+                    |gap: u8, before: u8| u8::from(gap != 255) & (u8::from(gap != 0) | u8::from(before == 255));
                 let first = gaps.first().map_or(0, |&gap| begins(gap, 255));
                 let rest = gaps.get(1..).unwrap_or_default();
-                first + gaps.iter().zip(rest).map(|(&before, &gap)| begins(gap, before)).sum::<u64>()
+                // So many that they fit a byte, which is what makes it quick.
+                let runs = gaps.chunks(128).zip(rest.chunks(128));
+                let count = |(before, gaps): (&[u8], &[u8])| -> u8 {
+                    before.iter().zip(gaps).map(|(&before, &gap)| begins(gap, before)).sum()
+                };
+                u64::from(first) + runs.map(|run| u64::from(count(run))).sum::<u64>()
             }
             Homes::Set { bits, begins } => {
                 let shorter = if begins.len() < bits.len() { begins } else { bits };
@@ -197,10 +206,23 @@ impl<'a> Homes<'a> {
             // A home of 255 further on is followed by its rest, never by the end.
             Homes::Gaps(gaps) => {
                 let (mut home, mut met) = (0u16, 0);
-                for &gap in gaps {
-                    home = home.wrapping_add(u16::from(gap));
-                    set[usize::from(home) / 64] |= u64::from(gap != 255) << (home % 64);
-                    met += usize::from(gap != 255);
+                if gaps.len() < MANY {
+                    for &gap in gaps {
+                        home = home.wrapping_add(u16::from(gap));
+                        set[usize::from(home) / 64] |= u64::from(gap != 255) << (home % 64);
+                        met += usize::from(gap != 255);
+                    }
+                } else {
+                    // Neighbours share a word, and each would wait for the one before; fewer share a byte.
+                    let mut bytes = [0u8; PAGE_HOMES / 8];
+                    for &gap in gaps {
+                        home = home.wrapping_add(u16::from(gap));
+                        bytes[usize::from(home) / 8] |= u8::from(gap != 255) << (home % 8);
+                        met += usize::from(gap != 255);
+                    }
+                    for (word, bits) in set.iter_mut().zip(bytes.chunks_exact(8)) {
+                        *word |= u64::from_le_bytes(bits.try_into().expect("eight bytes"));
+                    }
                 }
                 if met != count {
                     return Err(Error::corrupt("block with other homes than events"));

@@ -39,6 +39,9 @@ impl<'a> Index<'a> {
                 None => missing.push(kind),
             }
         }
+        if missing.is_empty() {
+            return Ok(());
+        }
         if missing.len() <= ASKED_MAX {
             let keys: Vec<_> = missing.iter().map(|&kind| key::index(self.segment, slab, key::PAGE, kind)).collect();
             let pages = self.store.get_sorted_once(Family::Index, keys.iter().map(|key| &key[..]));

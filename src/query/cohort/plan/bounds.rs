@@ -25,9 +25,9 @@ impl Bounds {
         self.maybe &= &other.maybe;
     }
 
-    pub(crate) fn or(&mut self, other: &Bounds) {
-        self.sure |= &other.sure;
-        self.maybe |= &other.maybe;
+    pub(crate) fn or(&mut self, other: Bounds) {
+        self.sure |= other.sure;
+        self.maybe |= other.maybe;
     }
 
     /// Those of `all` that are not in the set.
@@ -74,7 +74,7 @@ mod tests {
             both.and(&around(&b));
             prop_assert!(holds(&both, &(&a & &b)));
             let mut either = around(&a);
-            either.or(&around(&b));
+            either.or(around(&b));
             prop_assert!(holds(&either, &(&a | &b)));
             let mut rest = around(&a);
             rest.minus(&around(&b));

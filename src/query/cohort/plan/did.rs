@@ -95,7 +95,7 @@ impl Planner<'_> {
         }
         let mut all = Found::default();
         for part in self.count_slabs(asked, &in_memory, named.as_deref())? {
-            all.bounds.or(&part.bounds);
+            all.bounds.or(part.bounds);
             all.others |= part.others;
             all.pages += part.pages;
             all.bytes += part.bytes;
@@ -141,9 +141,9 @@ impl Planner<'_> {
             |(_, bounds, actuals)| (bounds, actuals),
         )?;
         let mut all = Bounds::default();
-        for (bounds, actuals) in &parts {
+        for (bounds, actuals) in parts {
             all.or(bounds);
-            self.explain.count(actuals);
+            self.explain.count(&actuals);
         }
         Ok(all)
     }
@@ -179,7 +179,7 @@ impl Planner<'_> {
                 }
                 let (sure, mut maybe) = counts.sets(slab);
                 if of_customers {
-                    found.bounds.or(&Bounds { sure, maybe });
+                    found.bounds.or(Bounds { sure, maybe });
                 } else {
                     maybe.remove(NOWHERE);
                     found.others |= maybe;
@@ -259,7 +259,7 @@ impl Planner<'_> {
                 }
             } else if edges.whole() && glance.all && one {
                 block.add_homes(&mut counts.sure)?;
-            } else {
+            } else if !one || !sieve.bounds(&block, &glance, &edges, counts)? {
                 for (home, class, known) in sieve.events(&block, &glance, &edges)? {
                     if known != Known::No {
                         counts.add(home, known.min(once(class)));

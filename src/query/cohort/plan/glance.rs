@@ -383,6 +383,13 @@ pub(crate) struct Edges {
     presence: bool,
 }
 
+/// Ticks of one block, all of whose events lie inside a window, and some of whose may.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticks {
+    pub(crate) sure: Range<u32>,
+    pub(crate) may: Range<u32>,
+}
+
 impl Edges {
     /// `None` when no event of the block can be inside.
     fn new(head: &Head, calendar: Calendar, window: Window, looks: Looks) -> Option<Edges> {
@@ -423,6 +430,12 @@ impl Edges {
     pub(crate) fn exact(&self, block: &Block<'_>) -> Option<Range<u32>> {
         let lasts = self.presence && block.has_lengths();
         (self.from == self.sure_from && self.to == self.sure_to && !lasts).then_some(self.from..self.to)
+    }
+
+    /// The ticks whose events lie inside, and those whose events may; `None` where lengths decide.
+    pub(crate) fn ticks(&self, block: &Block<'_>) -> Option<Ticks> {
+        let lasts = self.presence && block.has_lengths();
+        (!lasts).then_some(Ticks { sure: self.sure_from..self.sure_to, may: self.from..self.to })
     }
 
     /// The ticks of which all events lie inside, if they do not last.

@@ -169,7 +169,7 @@ impl Planner<'_> {
             Clause::Or(parts) => {
                 let mut any = Bounds::default();
                 for part in parts.cheap_first() {
-                    any.or(&self.clause(part)?);
+                    any.or(self.clause(part)?);
                 }
                 any
             }

@@ -124,7 +124,7 @@ impl<'a> Planner<'a> {
             |(_, _, found)| found,
         )?;
         let mut all = Bounds::default();
-        parts.iter().for_each(|part| all.or(part));
+        parts.into_iter().for_each(|part| all.or(part));
         Ok(all)
     }
 }

@@ -1,9 +1,12 @@
 //! The columns of a block, unpacked: of each event its home, its class, and whether it is what is asked for.
 
+use std::ops::Range;
+
 use crate::codec::homes::HOME_WORDS;
 use crate::codec::page::Block;
 use crate::error::Result;
 use crate::query::cohort::plan::glance::{Edges, Glance, Known};
+use crate::query::cohort::plan::slab::Slab;
 
 /// The events of one block. Reused from block to block.
 #[derive(Default)]
@@ -83,6 +86,46 @@ impl Sieve {
             for ((&home, tick), &class) in events.zip(&self.classes) {
                 seen(home, tick, holds[usize::from(class as u8)] & inside(tick));
             }
+        }
+        Ok(true)
+    }
+
+    /// Adds the homes of the events that are asked for, and of those that may be because the window cuts their
+    /// tick, where classes and ticks tell; returns whether they do. Nothing here branches on an event.
+    pub(super) fn bounds(
+        &mut self,
+        block: &Block<'_>,
+        glance: &Glance,
+        edges: &Edges,
+        counts: &mut Slab,
+    ) -> Result<bool> {
+        let (Some(ticks), Some(holds)) = (edges.ticks(block), glance.exact()) else { return Ok(false) };
+        self.homes.clear();
+        block.unpack_homes(&mut self.homes)?;
+        if !glance.all {
+            self.classes.clear();
+            block.classes.unpack(block.len(), &mut self.classes);
+        }
+        let classes = self.classes.iter().map(|&class| holds[usize::from(class as u8)]);
+        let add = |set: &mut [u64; HOME_WORDS], ticks: &Range<u32>, without: &Range<u32>| {
+            let length = |range: &Range<u32>| range.end.saturating_sub(range.start);
+            let (long, short) = (length(ticks), length(without));
+            let inside = |tick: u16| {
+                let tick = u32::from(tick);
+                (tick.wrapping_sub(ticks.start) < long) & (tick.wrapping_sub(without.start) >= short)
+            };
+            let events = self.homes.iter().zip(block.ticks());
+            if glance.all {
+                events.for_each(|(&home, tick)| set[usize::from(home) / 64] |= u64::from(inside(tick)) << (home % 64));
+            } else {
+                for ((&home, tick), holds) in events.zip(classes.clone()) {
+                    set[usize::from(home) / 64] |= u64::from(holds & inside(tick)) << (home % 64);
+                }
+            }
+        };
+        add(&mut counts.sure, &ticks.sure, &(0..0));
+        if ticks.sure != ticks.may {
+            add(&mut counts.maybe, &ticks.may, &ticks.sure);
         }
         Ok(true)
     }

@@ -61,37 +61,23 @@ impl Slab {
     pub(crate) fn sets(&self, slab: u16) -> (RoaringBitmap, RoaringBitmap) {
         let first = u32::from(slab) << 16;
         let sure = set(first, &self.sure);
-        let maybe = set(first, &self.maybe) | &sure;
+        let maybe = if is_empty(&self.maybe) { sure.clone() } else { set(first, &self.maybe) | &sure };
         (sure, maybe)
     }
 }
 
 /// The set of the numbers from `first` on whose bits are set.
 pub(crate) fn set(first: u32, words: &[u64; HOME_WORDS]) -> RoaringBitmap {
-    /// Up to here a list is smaller and quicker than bits.
-    const FEW: usize = 4096;
-    let mut few: Vec<u32> = Vec::new();
-    for (eight, base) in words.chunks_exact(8).zip((first..).step_by(512)) {
-        if eight.iter().fold(0, |any, word| any | word) == 0 {
-            continue;
-        }
-        for (&word, base) in eight.iter().zip((base..).step_by(64)) {
-            let mut rest = word;
-            while rest != 0 {
-                few.push(base + rest.trailing_zeros());
-                rest &= rest - 1;
-            }
-        }
-        if few.len() > FEW {
-            break;
-        }
-    }
-    if few.len() <= FEW {
-        return RoaringBitmap::from_sorted_iter(few).unwrap_or_default();
+    if is_empty(words) {
+        return RoaringBitmap::new();
     }
     let mut bytes = [0; HOME_WORDS * 8];
     for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {
         bytes.copy_from_slice(&word.to_le_bytes());
     }
     RoaringBitmap::from_lsb0_bytes(first, &bytes)
+}
+
+fn is_empty(words: &[u64; HOME_WORDS]) -> bool {
+    words.iter().fold(0, |any, word| any | word) == 0
 }
