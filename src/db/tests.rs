@@ -391,3 +391,27 @@ fn a_flush_waits_for_what_was_there_and_for_nothing_later() {
     outcome.expect("it returns").unwrap();
     assert_eq!(db.snapshot().stats().unwrap().unsealed_events, 0);
 }
+
+/// Of an event without an id, which then says less, the same may come in while segments are written anew.
+#[test]
+fn what_an_erasure_is_about_to_publish_is_known_before_that() {
+    use crate::ingest::{Stop, erase_in_part};
+    let place = tempfile::tempdir().unwrap();
+    let open = || Db::open(place.path().join("store"), Options::new().durability(Durability::Os)).unwrap();
+    let db = open();
+    let event = || Event::new(Timestamp::from_secs(1), "ran", "call.made").subject(Entity::customer("B"));
+    let commit = |db: &Db, event: Event| {
+        let mut batch = Batch::new();
+        batch.event(event);
+        db.writer().commit(batch).unwrap().outcomes()[0].clone()
+    };
+    assert_eq!(commit(&db, event().context(Entity::customer("A"))), Outcome::Inserted);
+    erase_in_part(&db.inner.engine, db.inner.threads.requests.as_ref(), &Text::from("A"), Stop::Rewriting).unwrap();
+    assert_eq!(commit(&db, event()), Outcome::Duplicate);
+    assert_eq!(commit(&db, event().value(2.0)), Outcome::Inserted);
+    drop(db);
+    let db = open();
+    assert_eq!(db.snapshot().stats().unwrap().events, 2);
+    assert_eq!(commit(&db, event()), Outcome::Duplicate);
+    assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+}

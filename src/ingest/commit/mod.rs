@@ -4,6 +4,7 @@ mod group;
 mod number;
 mod stage;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -49,6 +50,8 @@ pub(crate) struct Committer {
     pub(super) homes: Homes,
     pub(super) fanout: Fanout,
     dedupe: Dedupe,
+    /// Packed rows of events without an id that an erasure is about to publish: they are known already.
+    coming: HashSet<Vec<u8>>,
     to_seal: Sender<Arc<Active>>,
 }
 
@@ -60,6 +63,7 @@ impl Committer {
             homes: Homes::default(),
             fanout: Fanout::new(),
             dedupe: Dedupe::new(FILTER_CACHE_BYTES),
+            coming: HashSet::new(),
             to_seal,
         }
     }

@@ -12,7 +12,7 @@ use crate::ingest::commit::number::{Candidate, unpack};
 use crate::ingest::prepare::{KnownEvent, Prepared, Work};
 use crate::model::limits::HOPS;
 use crate::model::{Event, Interval, Outcome, Record, Timestamp};
-use crate::segment::{Counted, Known, Match, NOWHERE, View};
+use crate::segment::{Counted, Known, Match, NOWHERE, View, identity};
 use crate::topology::LinkView;
 
 impl Committer {
@@ -85,6 +85,7 @@ impl Committer {
             }
         }
         let found = match self.find_in_group(&candidate, row, group)? {
+            Match::New if !self.coming.is_empty() && self.coming.contains(row) => Match::Same,
             Match::New if candidate.suspect => self.find_stored(&candidate, row, group)?,
             found => found,
         };
@@ -214,6 +215,40 @@ impl Committer {
             seals: &group.view.seals,
         };
         self.dedupe.find(&known, candidate.identity, &event, &mut || homes_of_subjects(&event, &group.links))
+    }
+}
+
+impl Committer {
+    /// Has `events`, which have no id, count as known from now on, until [`Committer::forget_coming`]; tells which are
+    /// stored already.
+    pub(in crate::ingest) fn expect(&mut self, events: &[RawEvent]) -> Result<Vec<bool>> {
+        let engine = self.engine.clone();
+        let view = engine.views.load();
+        let links = LinkView::new(&view.snapshot, &engine.lookup.links, view.commit);
+        let tables = engine.lookup.terms.read();
+        let known = Known {
+            store: &engine.lookup.store,
+            tables: &tables,
+            actives: &view.actives,
+            segments: &view.segments,
+            seals: &view.seals,
+        };
+        let mut stored = Vec::with_capacity(events.len());
+        for event in events {
+            let mut row = Vec::new();
+            event.pack(&mut row);
+            let identity = identity(None, event.time, 0, &row);
+            let found = self.dedupe.find(&known, identity, event, &mut || homes_of_subjects(event, &links))?;
+            stored.push(found == Match::Same);
+            if found == Match::New {
+                self.coming.insert(row);
+            }
+        }
+        Ok(stored)
+    }
+
+    pub(in crate::ingest) fn forget_coming(&mut self) {
+        self.coming.clear();
     }
 }
 

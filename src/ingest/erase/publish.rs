@@ -118,6 +118,7 @@ pub(super) fn publish(
         view.snapshot = Arc::new(StoreSnapshot::new(store.clone()));
         view.erased = Arc::new(view.erased.iter().chain(order.iter().copied()).collect());
     })?;
+    committer.forget_coming();
     for (number, kind, id) in &names {
         engine.lookup.names.forget(*number, (*kind, id));
     }

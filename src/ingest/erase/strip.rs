@@ -57,9 +57,11 @@ pub(super) fn write_without(
     let (mut swaps, mut batch) = (Vec::new(), Batch::default());
     // Events without an id are what they say: none may be there twice.
     let mut contents = HashSet::new();
+    let mut plans = Vec::new();
+    // Those that may be committed meanwhile, and which they are.
+    let (mut nameless, mut places) = (Vec::new(), Vec::new());
     for (segment, naming) in affected {
-        let mut stripped: HashMap<u128, Stripped> = HashMap::new();
-        let mut lowest_goes = false;
+        let mut plan = Plan { segment, stripped: HashMap::new(), lowest_goes: false };
         // Of two that become the same, the first to arrive stays.
         let mut naming: Vec<_> = naming.into_iter().collect();
         naming.sort_by_key(|(_, (event, _))| event.commit);
@@ -69,20 +71,34 @@ pub(super) fn write_without(
             let shape = shapes.get(&wanted).copied().flatten();
             let stays = event.subjects.is_empty() || !other.subjects.is_empty();
             let Some(shape) = shape.filter(|_| stays) else {
-                lowest_goes |= event.time == segment.meta.first;
+                plan.drop(print, event.time);
                 continue;
             };
             other.shape = shape;
-            if other.id.is_none()
-                && (!contents.insert(fingerprint(&other)) || is_stored(engine, &view, &links, &other)?)
-            {
-                lowest_goes |= event.time == segment.meta.first;
-                continue;
+            if other.id.is_none() {
+                if !contents.insert(fingerprint(&other)) || is_stored(engine, &view, &links, &other)? {
+                    plan.drop(print, event.time);
+                    continue;
+                }
+                nameless.push(other.clone());
+                places.push((plans.len(), print, event.time));
             }
             let homes = homes_left(&other, &homes, &links)?;
             let (subjects, context) = (other.subjects.len(), other.context.len());
-            stripped.insert(print, Stripped { subjects, context, shape, homes });
+            plan.stripped.insert(print, Stripped { subjects, context, shape, homes });
         }
+        plans.push(plan);
+    }
+    if !nameless.is_empty() {
+        let stored = on_commit_thread(requests, move |committer| {
+            let engine = committer.engine.clone();
+            engine.or_poison(committer.expect(&nameless))
+        })?;
+        for ((plan, print, time), _) in places.into_iter().zip(stored).filter(|(_, stored)| *stored) {
+            plans[plan].drop(print, time);
+        }
+    }
+    for Plan { segment, stripped, lowest_goes } in plans {
         let mut judge = |home: u32, event: &RawEvent| {
             if !event.subjects.iter().chain(&event.context).any(|entity| numbers.contains(entity)) {
                 return Verdict::Keep;
@@ -113,6 +129,22 @@ pub(super) fn write_without(
         swaps.push(Swap { old: segment, new });
     }
     Ok((swaps, batch))
+}
+
+/// What becomes of the events of one segment that name somebody erased.
+struct Plan {
+    segment: Arc<Segment>,
+    /// Those that stay for others, by what they were.
+    stripped: HashMap<u128, Stripped>,
+    /// Whether an event goes from the segment's first instant.
+    lowest_goes: bool,
+}
+
+impl Plan {
+    fn drop(&mut self, print: u128, time: i64) {
+        self.stripped.remove(&print);
+        self.lowest_goes |= time == self.segment.meta.first;
+    }
 }
 
 /// The events of a segment that name one of `numbers`: by their homes, and by the books of others.
@@ -169,7 +201,8 @@ fn shapes(
         let mut found = HashMap::new();
         for wanted in wanted {
             let (shape, subjects, context) = wanted;
-            let given = committer.numbers.terms.narrower(shape, (subjects, context), store, &mut batch)?;
+            let given = committer.numbers.terms.narrower(shape, (subjects, context), store, &mut batch);
+            let given = committer.engine.or_poison(given)?;
             found.insert(wanted, given);
         }
         // Before the first row that has them.
