@@ -4,8 +4,10 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use parking_lot::RwLock;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use roaring::RoaringBitmap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::codec::key;
@@ -211,7 +213,8 @@ impl NameWriter {
 
     /// Makes room. Not in the middle of a group, whose own names the store could not tell yet.
     pub(crate) fn age(&mut self) {
-        if self.young.len() >= self.generation_max {
+        // An eighth is left for the names of one group, so that the table hardly ever grows.
+        if self.young.len() >= self.generation_max / 8 * 7 {
             self.complete = self.complete && self.old.len() == 0;
             self.old = std::mem::take(&mut self.young);
         }
@@ -256,6 +259,8 @@ pub(crate) struct NameReader {
     names: Cache<u32, (u32, Text), NameBytes>,
     /// Numbers asked for lately. A number is for ever, so it serves every snapshot that knows it.
     numbers: Cache<NameHash, u32>,
+    /// Whose names were taken away since the store was opened: whoever read one before that may remember it later.
+    forgotten: RwLock<RoaringBitmap>,
 }
 
 impl NameReader {
@@ -264,7 +269,7 @@ impl NameReader {
         const NUMBER_BYTES: usize = 64;
         let names = Cache::with_weighter(cache_bytes / 96, cache_bytes as u64, NameBytes);
         let numbers = Cache::new((cache_bytes / 4 / NUMBER_BYTES).max(64));
-        NameReader { store, hasher, names, numbers }
+        NameReader { store, hasher, names, numbers, forgotten: RwLock::default() }
     }
 
     /// Hits and misses of the cache of names, then of that of numbers.
@@ -280,12 +285,13 @@ impl NameReader {
         let value = self.store.get(Family::Numbers, &key::number(number))?;
         let value = value.ok_or_else(|| Error::corrupt(format!("entity {number} has no name")).at("numbers"))?;
         let (kind, id) = parse(&value)?;
-        self.names.insert(number, (kind, id.clone()));
+        self.insert(number, (kind, id.clone()));
         Ok(Entity { kind: terms.word(kind)?.clone(), id })
     }
 
     /// Forgets a name that was taken away.
     pub(crate) fn forget(&self, number: u32, (kind, id): (u32, &str)) {
+        self.forgotten.write().insert(number);
         self.names.remove(&number);
         self.numbers.remove(&self.hasher.hash(kind, id));
     }
@@ -298,8 +304,15 @@ impl NameReader {
     /// Remembers what was read of the numbers family under `number`, and tells the id.
     pub(crate) fn remember(&self, number: u32, value: &[u8]) -> Result<Text> {
         let (kind, id) = parse(value)?;
-        self.names.insert(number, (kind, id.clone()));
+        self.insert(number, (kind, id.clone()));
         Ok(id)
+    }
+
+    fn insert(&self, number: u32, name: (u32, Text)) {
+        self.names.insert(number, name);
+        if self.forgotten.read().contains(number) {
+            self.names.remove(&number);
+        }
     }
 
     /// The number of an entity known at the snapshot's moment, or perhaps since. `kind` is the word

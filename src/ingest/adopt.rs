@@ -34,7 +34,7 @@ pub(crate) fn adopt_names(requests: Requests<'_>, entities: Vec<Entity>) -> Resu
         let mut named = Vec::with_capacity(entities.len());
         for entity in &entities {
             let gone = committer.numbers.erased.is_gone(entity);
-            named.push(!gone && committer.number_entity(entity, &mut batch)?.is_ok());
+            named.push(!gone && engine.or_poison(committer.number_entity(entity, &mut batch))?.is_ok());
         }
         let counts = Counts { entities: committer.numbers.names.counts().to_vec(), links: committer.numbers.links };
         put_counts(&engine.lookup.store, &mut batch, &counts);

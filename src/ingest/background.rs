@@ -115,7 +115,7 @@ fn merge_if_due(engine: &Engine, buried: &Receiver<Leftover>) -> Result<()> {
     let due = {
         let mut work = engine.work.lock();
         let quiet = work.awaited > 0 || work.last_commit.is_none_or(|at| at.elapsed() >= COMMITS_QUIET);
-        let due = !work.merged && !work.stopping && (behind || work.seals == 0 && quiet);
+        let due = work.seals == 0 && !work.merged && !work.stopping && (quiet || behind);
         work.merging = due;
         due
     };

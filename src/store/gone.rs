@@ -111,7 +111,7 @@ mod tests {
             store.give_up(7);
         }
         store.drop_range(Family::Rows, &7u32.to_be_bytes(), &8u32.to_be_bytes()).unwrap();
-        let dropped = store.take_dropped().unwrap();
+        let dropped = store.take_dropped();
         assert!(!dropped.is_empty());
         for (family, from, to) in dropped {
             store.compact_to_the_bottom(family, &from, &to);
@@ -145,15 +145,16 @@ mod tests {
         store.write(batch, false).unwrap();
         store.flush_memtables().unwrap();
         store.compact_to_the_bottom(Family::Rows, &[], &[255]);
-        assert!(store.take_dropped().unwrap().is_empty());
+        assert!(store.unsettled().unwrap().is_empty());
         store.drop_range(Family::Rows, &7u32.to_be_bytes(), &8u32.to_be_bytes()).unwrap();
         drop(store);
         let store = Store::open(place.path(), Setup::SMALL).unwrap();
-        let dropped = store.take_dropped().unwrap();
+        assert!(store.take_dropped().is_empty());
+        let dropped = store.unsettled().unwrap();
         assert!(dropped.iter().any(|(_, from, to)| **from <= ROW[..] && ROW[..] < **to), "{dropped:?}");
         for (family, from, to) in dropped {
             store.compact_to_the_bottom(family, &from, &to);
         }
-        assert!(store.take_dropped().unwrap().is_empty());
+        assert!(store.unsettled().unwrap().is_empty());
     }
 }

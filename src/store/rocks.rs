@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rocksdb::{
     BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, DBPinnableSlice, DBRecoveryMode,
-    DBWithThreadMode, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SingleThreaded, WriteBatch,
+    DBWithThreadMode, IngestExternalFileOptions, LiveFile, LogLevel, Options, ReadOptions, SingleThreaded, WriteBatch,
     WriteOptions,
 };
 
@@ -327,20 +327,40 @@ impl Store {
         self.gone.add(segment);
     }
 
-    /// What [`Store::drop_range`] deleted since this was last asked, and files may still have; and the files of
-    /// segments in which something deleted may lie since before the store was opened.
-    pub(crate) fn take_dropped(&self) -> Result<BTreeSet<Range>> {
-        let mut dropped = self.gone.take_ranges();
-        for file in self.rocks.live_files().map_err(|cause| failure(cause, "files"))? {
+    /// What [`Store::drop_range`] deleted since this was last asked, and files may still have.
+    pub(crate) fn take_dropped(&self) -> BTreeSet<Range> {
+        self.gone.take_ranges()
+    }
+
+    /// The files of segments in which something deleted may lie, also since before the store was opened: what was
+    /// taken in lies at the bottom, without a tombstone.
+    pub(crate) fn unsettled(&self) -> Result<Vec<Range>> {
+        let mut found = Vec::new();
+        for file in self.live_files()? {
             let family =
                 [Family::Rows, Family::Index].into_iter().find(|family| family.name() == file.column_family_name);
-            // What was taken in lies at the bottom, without a tombstone.
             let settled = file.level == BOTTOM && file.num_deletions == 0;
             if let (Some(family), Some(from), Some(to), false) = (family, file.start_key, file.end_key, settled) {
-                dropped.insert((family, from, [&to[..], &[0]].concat()));
+                found.push((family, from, [&to[..], &[0]].concat()));
             }
         }
-        Ok(dropped)
+        Ok(found)
+    }
+
+    fn live_files(&self) -> Result<Vec<LiveFile>> {
+        self.rocks.live_files().map_err(|cause| failure(cause, "files"))
+    }
+
+    /// The names of the sorted files that there are.
+    pub(crate) fn tables(&self) -> Result<BTreeSet<String>> {
+        Ok(self.live_files()?.into_iter().map(|file| file.name.trim_start_matches('/').to_owned()).collect())
+    }
+
+    /// Whether some of the sorted files `before` are no part of the store any more, and still on the disk: a reader
+    /// holds them, or they are about to be deleted.
+    pub(crate) fn has_replaced(&self, before: &BTreeSet<String>) -> Result<bool> {
+        let now = self.tables()?;
+        Ok(before.difference(&now).any(|name| self.database.join(name).exists()))
     }
 
     /// Bytes of live files and of the write-ahead log. The directory is listed at each call.
@@ -450,14 +470,14 @@ impl Store {
     }
 
     /// Waits until RocksDB rests, but no longer than `most`: files that it needs no more are deleted a moment after
-    /// it has said that a compaction is done, by the thread that did it. False when it did not rest.
-    pub(crate) fn wait_for_deletions(&self, most: Duration) -> Result<bool> {
+    /// it has said that a compaction is done, by the thread that did it.
+    pub(crate) fn wait_for_deletions(&self, most: Duration) -> Result<()> {
         let mut options = rocksdb::WaitForCompactOptions::default();
         options.set_flush(false);
         options.set_timeout(u64::try_from(most.as_micros()).unwrap_or(u64::MAX));
         match self.rocks.wait_for_compact(&options) {
-            Err(cause) if cause.kind() == rocksdb::ErrorKind::TimedOut => Ok(false),
-            outcome => outcome.map(|()| true).map_err(|cause| failure(cause, "compaction")),
+            Err(cause) if cause.kind() == rocksdb::ErrorKind::TimedOut => Ok(()),
+            outcome => outcome.map_err(|cause| failure(cause, "compaction")),
         }
     }
 

@@ -11,8 +11,6 @@ use crate::store::{Family, Range};
 
 /// How long readers of an earlier moment are waited for.
 const READERS_WAIT: Duration = Duration::from_secs(2);
-/// How long other compactions are waited for, which RocksDB deletes files after too.
-const REST_WAIT: Duration = Duration::from_secs(60);
 /// How often it is looked whether they are gone.
 const READERS_LOOK: Duration = Duration::from_millis(2);
 
@@ -56,14 +54,22 @@ pub(super) fn scrub(engine: &Engine, left: Left) -> Result<bool> {
     let store = &engine.lookup.store;
     let free = wait_for_readers(engine, &replaced, sequence)?;
     let errors = store.background_errors();
+    let tables = store.tables()?;
     store.flush_memtables()?;
     let first = engine.views.load().actives.first().map_or(0, |(active, _)| active.number());
     let log = (Family::Log, key::log(0, 0).to_vec(), key::log(first, 0).to_vec());
+    let compact = |(family, from, to): Range| store.compact_to_the_bottom(family, &from, &to);
     // Rows of theirs may also lie where merges and retentions dropped segments.
-    for (family, from, to) in ranges.into_iter().chain([log]).chain(store.take_dropped()?) {
-        store.compact_to_the_bottom(family, &from, &to);
+    ranges.into_iter().chain([log]).chain(store.take_dropped()).for_each(compact);
+    store.unsettled()?.into_iter().for_each(compact);
+    store.wait_for_deletions(READERS_WAIT)?;
+    // A reader that began meanwhile holds files of before.
+    let until = Instant::now() + READERS_WAIT;
+    let mut held = store.has_replaced(&tables)?;
+    while held && Instant::now() < until {
+        std::thread::sleep(READERS_LOOK);
+        held = store.has_replaced(&tables)?;
     }
-    let rests = store.wait_for_deletions(REST_WAIT)?;
     // RocksDB does not tell of one compaction how it went.
-    Ok(free && rests && store.background_errors() == errors)
+    Ok(free && !held && store.background_errors() == errors)
 }
