@@ -398,3 +398,31 @@ fn counting_in_pages_keeps_to_its_memory() {
     assert_eq!(who(64 << 10).expect_err("a mark for each event"), ofone::ErrorKind::Invalid);
     assert_eq!(who(1 << 30).expect("a cohort").len(), 0);
 }
+
+#[test]
+fn what_was_looked_at_is_told_of_every_kind_of_question() {
+    let place = scratch();
+    let db = Db::open(place.path().join("store"), options(1 << 20)).expect("a store");
+    let event = |kind: &str, subject: Entity, time: i64| {
+        Record::from(Event::new(Timestamp::from_nanos(START + time * SECOND), "ran", kind.to_owned()).subject(subject))
+    };
+    let mut records: Vec<Record> = Vec::new();
+    for number in 0..50 {
+        let customer = Entity::customer(number.to_string());
+        records.push(Link::new(customer.clone(), "fed_by", Entity::new("olt", "K")).into());
+        records.extend([event("a", customer.clone(), number), event("b", customer, 100 + number)]);
+    }
+    records.push(event("alarm", Entity::new("olt", "K"), 7));
+    commit(&db, records);
+    db.flush().expect("a flush");
+    let snapshot = db.snapshot();
+    let (_, timeline) = snapshot.timeline(Predicate::kind("a")).run_explained().expect("counts");
+    assert_eq!((timeline.pages_read, timeline.events_counted, timeline.rows_read), (1, 50, 0));
+    let (_, top) = snapshot.top_customers(Predicate::kind("a"), Score::Events).run_explained().expect("scores");
+    assert_eq!((top.pages_read, top.events_counted, top.rows_read), (1, 50, 0));
+    let cohort = |text: &str| snapshot.who(text.parse::<Expr>().expect("an expression")).run().expect("a cohort");
+    let sequence = cohort("seq(kind = a -> kind = b)");
+    assert_eq!((sequence.len(), sequence.explain().pages_read, sequence.explain().events_counted), (50, 4, 200));
+    let felt = cohort("did(kind = alarm)");
+    assert_eq!((felt.len(), felt.explain().rows_read, felt.explain().events_read), (50, 1, 1));
+}

@@ -53,9 +53,6 @@ struct Found {
     bounds: Bounds,
     /// Homes that are no customers and may have such events.
     others: RoaringBitmap,
-    pages: u64,
-    bytes: u64,
-    events: u64,
 }
 
 /// Homes that are read whatever else there is to look at.
@@ -97,13 +94,7 @@ impl Planner<'_> {
         for part in self.count_slabs(asked, &in_memory, named.as_deref())? {
             all.bounds.or(part.bounds);
             all.others |= part.others;
-            all.pages += part.pages;
-            all.bytes += part.bytes;
-            all.events += part.events;
         }
-        self.explain.pages_read += all.pages;
-        self.explain.index_bytes += all.bytes;
-        self.explain.events_counted += all.events;
         Ok(Own { bounds: all.bounds, others: all.others })
     }
 
@@ -172,7 +163,7 @@ impl Planner<'_> {
                 let of_customers = u32::from(slab) << 16 < FIRST_OTHER;
                 let counts = if of_customers { counting } else { meeting };
                 counts.clear();
-                self.count_slab(asked, slab, &kinds, of_customers, (counts, eyes), found)?;
+                self.count_slab(asked, slab, &kinds, of_customers, (counts, eyes))?;
                 for &(home, Counts { least, most }) in by_slab.get(&slab).into_iter().flatten() {
                     (0..least).for_each(|_| counts.add(home as u16, Known::Yes));
                     (least..most).for_each(|_| counts.add(home as u16, Known::Maybe));
@@ -197,7 +188,6 @@ impl Planner<'_> {
         kinds: &[u32],
         of_customers: bool,
         (counts, (glances, sieve, named)): (&mut Slab, &mut (Glances<'_>, Sieve, Option<Named>)),
-        found: &mut Found,
     ) -> Result<()> {
         for segment in self.segments_with(slab, &asked.window) {
             let index = self.index(segment)?;
@@ -207,10 +197,10 @@ impl Planner<'_> {
                 continue;
             }
             index.pages(slab, kinds, &mut |page| {
-                found.pages += 1;
-                found.bytes += page.bytes() as u64;
+                self.effort.go_on()?;
                 let eyes = (&mut *counts, &mut *glances, &mut *sieve);
-                found.events += self.count_page(asked, page, (&index, named.as_ref()), of_customers, eyes)?;
+                let events = self.count_page(asked, page, (&index, named.as_ref()), of_customers, eyes)?;
+                self.looked.page(page, events);
                 Ok(())
             })?;
         }
@@ -225,7 +215,7 @@ impl Planner<'_> {
         (index, named): (&Index<'_>, Option<&Named>),
         of_customers: bool,
         (counts, glances, sieve): (&mut Slab, &mut Glances<'_>, &mut Sieve),
-    ) -> Result<u64> {
+    ) -> Result<usize> {
         let tables = self.snapshot.lookup.terms.read();
         let Some(glance) = glances.of(page, &tables) else { return Ok(0) };
         let one = asked.at_least == 1 || !of_customers;
@@ -236,7 +226,7 @@ impl Planner<'_> {
         let mut seen = 0;
         for block in blocks(page, index.calendar, asked.window, asked.looks) {
             let (_, block, edges) = block?;
-            seen += block.len() as u64;
+            seen += block.len();
             // Another home may have the same event, so that it must not count twice.
             let once = |class: usize| if one || !glance.has_several(class) { Known::Yes } else { Known::Maybe };
             if let Some(named) = named {

@@ -28,6 +28,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
+use crate::codec::page::Page;
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::error::Result;
 use crate::index::Index;
@@ -64,6 +65,7 @@ pub(crate) fn plan(snapshot: &Snapshot, question: &Question, effort: &Effort, ex
         planner.explain.plan(format!("{doubted} customers are read whatever the index says: their links changed"));
     }
     let bounds = planner.clause(&question.root)?;
+    planner.tell();
     // What lies with an erased customer is doubted, and the customer is nobody.
     let open = bounds.open() & &planner.all;
     Ok(Plan { sure: bounds.sure & &planner.all, open })
@@ -80,7 +82,9 @@ pub(crate) fn over_time(
 ) -> Result<Option<HashMap<i64, Count, FixedState>>> {
     let mut planner = Planner::new(snapshot, question, effort, explain)?;
     let asked = planner.counted(sequence);
-    planner.over_time(asked, sequence, (buckets, counted), budget)
+    let counts = planner.over_time(asked, sequence, (buckets, counted), budget)?;
+    planner.tell();
+    Ok(counts)
 }
 
 /// Scores of customers; `None` when reading everything is the way.
@@ -95,7 +99,35 @@ pub(crate) fn scores(
 ) -> Result<Option<Vec<Scored>>> {
     let mut planner = Planner::new(snapshot, question, effort, explain)?;
     let asked = planner.counted(sequence);
-    planner.scores(asked, sequence, score, limit, budget)
+    let scores = planner.scores(asked, sequence, score, limit, budget)?;
+    planner.tell();
+    Ok(scores)
+}
+
+/// What was looked at, counted by all threads.
+#[derive(Default)]
+struct Looked {
+    pages: AtomicU64,
+    page_bytes: AtomicU64,
+    page_events: AtomicU64,
+    rows: AtomicU64,
+    row_bytes: AtomicU64,
+    row_events: AtomicU64,
+}
+
+impl Looked {
+    /// Counts a page, and of its events those of the blocks that were looked at.
+    fn page(&self, page: &Page, events: usize) {
+        self.pages.fetch_add(1, Ordering::Relaxed);
+        self.page_bytes.fetch_add(page.bytes() as u64, Ordering::Relaxed);
+        self.page_events.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    fn rows(&self, rows: usize, bytes: usize, events: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        self.row_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.row_events.fetch_add(events as u64, Ordering::Relaxed);
+    }
 }
 
 struct Planner<'a> {
@@ -103,6 +135,7 @@ struct Planner<'a> {
     question: &'a Question,
     effort: &'a Effort,
     explain: &'a mut Explain,
+    looked: Looked,
     /// The customers of the snapshot.
     all: RoaringBitmap,
     /// Slabs that some segment has, ascending.
@@ -123,7 +156,19 @@ impl<'a> Planner<'a> {
         slabs.sort_unstable();
         slabs.dedup();
         let doubted = if question.reads { trust::doubted(snapshot, effort)? } else { Arc::default() };
-        Ok(Planner { snapshot, question, effort, explain, all, slabs, doubted })
+        let looked = Looked::default();
+        Ok(Planner { snapshot, question, effort, explain, looked, all, slabs, doubted })
+    }
+
+    /// Tells what was looked at.
+    fn tell(&mut self) {
+        let Looked { pages, page_bytes, page_events, rows, row_bytes, row_events } = std::mem::take(&mut self.looked);
+        self.explain.pages_read += pages.into_inner();
+        self.explain.index_bytes += page_bytes.into_inner();
+        self.explain.events_counted += page_events.into_inner();
+        self.explain.rows_read += rows.into_inner();
+        self.explain.bytes_read += row_bytes.into_inner();
+        self.explain.events_read += row_events.into_inner();
     }
 
     /// The only step of a counting question.

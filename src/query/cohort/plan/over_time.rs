@@ -192,12 +192,15 @@ impl Planner<'_> {
                         self.effort.go_on()?;
                         let glance = glances.of(page, &self.snapshot.lookup.terms.read());
                         let Some(glance) = glance else { return Ok(()) };
+                        let mut events = 0;
                         for found in blocks(page, index.calendar, asked.window, asked.looks) {
                             let (head, block, edges) = found?;
+                            events += block.len();
                             let alone = told_alone(head.number);
                             let place = (index.calendar, head.number, alone);
                             counting.block(place, (&block, &glance, &edges), &left_out)?;
                         }
+                        self.looked.page(page, events);
                         Ok(())
                     })?;
                 }

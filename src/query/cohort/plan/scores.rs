@@ -226,8 +226,10 @@ impl Planner<'_> {
                         let adds: Vec<u64> = page.classes.iter().map(one).collect();
                         let sure = glance.exact();
                         let sure = sure.map(|holds| array::from_fn(|at| if holds[at] { adds[at] } else { 0 }));
+                        let mut events = 0;
                         for block in blocks(page, index.calendar, asked.window, asked.looks) {
                             let (_, block, edges) = block?;
+                            events += block.len();
                             match &sure {
                                 // Whoever has an event in a tick that the window cuts is read.
                                 Some(adds) if block.len() <= Sums::ADDED_MAX => {
@@ -238,6 +240,7 @@ impl Planner<'_> {
                                 _ => sums.add(sieve.events(&block, &glance, &edges)?, &adds),
                             }
                         }
+                        self.looked.page(page, events);
                         Ok(())
                     })?;
                 }

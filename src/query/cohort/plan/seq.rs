@@ -110,7 +110,8 @@ impl<'a> Planner<'a> {
                             self.effort.go_on()?;
                             let glance = glances[at].of(page, &self.snapshot.lookup.terms.read());
                             let Some(glance) = glance else { return Ok(()) };
-                            mark(*step, at, page, &glance, &index, &wanted, (marks, sieve))?;
+                            let events = mark(*step, at, page, &glance, &index, &wanted, (marks, sieve))?;
+                            self.looked.page(page, events);
                             gauge.set(marks.capacity() * size_of::<Mark>())
                         })?;
                     }
@@ -129,7 +130,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Notes the events of a page that may be step `at`.
+/// Notes the events of a page that may be step `at`; returns how many it looked at.
 fn mark(
     step: Asked<'_>,
     at: usize,
@@ -138,10 +139,12 @@ fn mark(
     index: &Index<'_>,
     wanted: &[bool],
     (marks, sieve): (&mut Vec<Mark>, &mut Sieve),
-) -> Result<()> {
+) -> Result<usize> {
     let calendar = index.calendar;
+    let mut events = 0;
     for block in blocks(page, calendar, step.window, step.looks) {
         let (head, block, edges) = block?;
+        events += block.len();
         // The first block of all begins before what 64 bits tell.
         let start = i128::from(head.number) * i128::from(calendar.block);
         let nanos = |at: i128| at.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
@@ -155,7 +158,7 @@ fn mark(
             marks.push(Mark { home, from, to, first, second });
         }
     }
-    Ok(())
+    Ok(events)
 }
 
 /// Adds the homes of which two marks follow each other, for certain or perhaps.

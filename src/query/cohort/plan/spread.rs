@@ -162,6 +162,7 @@ impl Planner<'_> {
         for row in &rows {
             row.segment.read_home(home, &row.value, &reading, &mut scratch, &mut events)?;
         }
+        self.looked.rows(rows.len(), rows.iter().map(|row| row.value.len()).sum(), events.len());
         for (active, bound) in snapshot.view.actives.iter().filter(|_| in_memory) {
             let wanted = |event: &RawEvent| wanted.wants(event.time, event.shape, event.severity);
             active.read_home(home, *bound, resolver.tables(), wanted, &mut events)?;

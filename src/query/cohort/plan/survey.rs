@@ -129,12 +129,14 @@ impl Planner<'_> {
                         if !by_ticks && known.is_none() {
                             return Ok(());
                         }
+                        let mut events = 0;
                         for (head, edges) in heads(page, index.calendar, asked.window, asked.looks) {
                             if by_ticks && edges.whole() && buckets.is_none() {
                                 continue;
                             }
                             let cut = Cut::new(head.number, index.calendar, buckets.as_mut());
                             let block = page.block(head)?;
+                            events += block.len();
                             let mut by_place = by_ticks && edges.open(&block, &cut.split, places);
                             if by_place && places.is_empty() {
                                 continue;
@@ -152,6 +154,7 @@ impl Planner<'_> {
                             }
                             look((&block, &cut), sieve.events(&block, glance, &edges)?, glance, plain, bits);
                         }
+                        self.looked.page(page, events);
                         Ok(())
                     })?;
                 }
