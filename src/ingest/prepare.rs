@@ -42,14 +42,17 @@ impl Prepared {
     /// Bytes of the packed rows, at least nearly: new attributes of the slow path are estimated.
     pub(crate) fn packed_bytes(&self) -> usize {
         const HEAD_BYTES: usize = 24;
+        const ENTITY_BYTES: usize = 5;
         let slow = self.records.iter().zip(&self.work).filter(|(_, work)| matches!(work, Work::Slow));
         let texts: usize = slow
             .map(|(record, _)| match record {
-                Record::Event(event) => event.text_bytes(),
+                Record::Event(event) => {
+                    event.text_bytes() + (event.subjects.len() + event.context.len()) * ENTITY_BYTES
+                }
                 Record::Link(_) => 0,
             })
             .sum();
-        self.rests.len() + self.records.len() * HEAD_BYTES + texts
+        self.rests.len() + self.records.len() * HEAD_BYTES + self.names.len() * ENTITY_BYTES + texts
     }
 }
 
@@ -89,6 +92,7 @@ pub(crate) fn prepare(mut records: Vec<Record>, terms: &Terms, names: NameHasher
             let outcome = match record {
                 Record::Event(event) => {
                     event.normalise();
+                    event.drop_own_name();
                     gate::check_event(event, limits)
                         .map(|()| known_event(event, &tables, names, &mut scratch, &mut hashes, &mut rests))
                 }

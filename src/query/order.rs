@@ -15,27 +15,35 @@ pub(super) fn sort(hits: &mut Vec<RawEvent>, resolver: &Resolver<'_>) -> Result<
     if !hits.is_sorted_by_key(key) {
         hits.sort_by_key(key);
     }
-    let mut at = 0;
-    while at + 1 < hits.len() {
-        let end = at + hits[at..].partition_point(|hit| key(hit) == key(&hits[at]));
-        if end - at > 1 {
-            let kept = sort_tie(hits, at, end, resolver)?;
-            at += kept;
-        } else {
-            at = end;
+    if hits.is_sorted_by(|a, b| key(a) < key(b)) {
+        return Ok(());
+    }
+    let mut sorted = Vec::with_capacity(hits.len());
+    let mut rest = std::mem::take(hits).into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let tie_of = key(&first);
+        let from = sorted.len();
+        sorted.push(first);
+        while let Some(next) = rest.next_if(|next| key(next) == tie_of) {
+            sorted.push(next);
+        }
+        if sorted.len() - from > 1 {
+            let tie = sorted.split_off(from);
+            sorted.extend(sort_tie(tie, resolver)?);
         }
     }
+    *hits = sorted;
     Ok(())
 }
 
-/// Sorts `hits[from..to]`, which tie, and returns how many stay.
-fn sort_tie(hits: &mut Vec<RawEvent>, from: usize, to: usize, resolver: &Resolver<'_>) -> Result<usize> {
+/// Sorts hits that tie, and drops further copies.
+fn sort_tie(hits: Vec<RawEvent>, resolver: &Resolver<'_>) -> Result<Vec<RawEvent>> {
     // Copies are equal in every number: identities are unique, so equal content is the same event.
     // Few are compared with each other; of many, the names tell below.
     const FEW: usize = 16;
-    let few = to - from <= FEW;
-    let mut distinct: Vec<RawEvent> = Vec::with_capacity(to - from);
-    for hit in hits.drain(from..to) {
+    let few = hits.len() <= FEW;
+    let mut distinct: Vec<RawEvent> = Vec::with_capacity(hits.len());
+    for hit in hits {
         if !few || !distinct.contains(&hit) {
             distinct.push(hit);
         }
@@ -49,9 +57,7 @@ fn sort_tie(hits: &mut Vec<RawEvent>, from: usize, to: usize, resolver: &Resolve
         keyed.dedup_by(|a, b| a.0 == b.0);
         distinct = keyed.into_iter().map(|(_, hit)| hit).collect();
     }
-    let kept = distinct.len();
-    hits.splice(from..from, distinct);
-    Ok(kept)
+    Ok(distinct)
 }
 
 /// Source and id of a hit.

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::model::limits::PATHS;
 use crate::model::{Interval, IntervalSet};
 use crate::topology::facts::{Edge, Facts};
+use crate::topology::reach::reach;
 
 /// A path in numbers: each step is the entity it leaves and the edge it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,13 @@ pub(crate) fn paths<F: Facts>(
     if root == target {
         let validity = during.intervals().first().copied().unwrap_or(Interval::ALL);
         return Ok(vec![NumberPath { steps: Vec::new(), validity }]);
+    }
+    // Where no path holds at any instant asked for, many may lead nearly there.
+    let (first, last) = (during.intervals().first(), during.intervals().last());
+    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
+    let reached = reach(facts, root, Interval::new(first.from, last.to), max_hops)?;
+    if reached.get(target).is_none_or(|reached| reached.when.intersect(during).is_empty()) {
+        return Ok(Vec::new());
     }
     let mut search = Search { edges: HashMap::default(), distance: HashMap::default(), found: Vec::new(), target };
     search.collect_edges(facts, root, during, max_hops)?;
@@ -137,7 +145,6 @@ impl Search {
 mod tests {
     use super::*;
     use crate::model::Timestamp;
-    use crate::topology::reach::reach;
 
     /// (from, to, valid from, valid to)
     struct Table(Vec<(u32, u32, i64, i64)>);
@@ -209,5 +216,20 @@ mod tests {
         let table = Table(vec![(1, 3, 0, 3), (1, 2, 0, 9), (2, 3, 2, 9), (3, 4, 0, 9)]);
         let reached = reach(&table, 1, Interval::ALL, 8).unwrap();
         assert_eq!(reached.get(4).unwrap().when, IntervalSet::from(span(0, 9)));
+    }
+
+    /// Twelve layers of ten, each linked to all of the next, and from the last nothing at the time when the first
+    /// are reached: 10^12 ways lead nearly there.
+    #[test]
+    fn where_no_path_holds_at_any_instant_none_is_looked_for() {
+        let (root, target) = (1000, 1001);
+        let mut rows: Vec<(u32, u32, i64, i64)> = (0..10).map(|first| (root, first, 0, 50)).collect();
+        for layer in 0..11 {
+            let of = |layer: u32| (0..10).map(move |at| layer * 10 + at);
+            rows.extend(of(layer).flat_map(|from| of(layer + 1).map(move |to| (from, to, 0, 100))));
+        }
+        rows.extend((110..120).map(|last| (last, target, 50, 100)));
+        let during = IntervalSet::from(span(0, 100));
+        assert_eq!(paths(&Table(rows), root, target, &during, 32).unwrap(), Vec::new());
     }
 }
