@@ -236,11 +236,24 @@ impl Event {
         }
     }
 
+    /// Takes the id away if it is the hash of the content, which is what we call an event without an id when we tell
+    /// of one: so it is the same event when it comes back.
+    pub(crate) fn drop_own_name(&mut self) {
+        if self.id.as_ref().is_some_and(|id| is_content_hash(id) && **id == *format!("{:032x}", self.content_hash())) {
+            self.id = None;
+        }
+    }
+
     /// Whether both say the same: all fields equal, in whatever order they list
     /// subjects, context and attributes.
     pub fn same_content(&self, other: &Event) -> bool {
         self.id == other.id && self.content_hash() == other.content_hash()
     }
+}
+
+/// Whether an id may be the hash of the content of an event.
+pub(crate) fn is_content_hash(id: &str) -> bool {
+    id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The identity of an event: `(source, id, time)`.

@@ -16,6 +16,7 @@ mod time;
 mod value;
 
 pub use entity::Entity;
+pub(crate) use event::is_content_hash;
 pub use event::{Event, EventName};
 pub use interval::{Interval, IntervalSet};
 pub use limits::{Limit, Limits};

@@ -9,7 +9,7 @@ use crate::codec::page::ATTRIBUTE_TEXTS_MAX;
 use crate::codec::raw::{FIRST_OTHER, RawEvent};
 use crate::dictionary::parse_name;
 use crate::error::Result;
-use crate::model::{Entity, Event, EventName, Interval, Link, Text, Timestamp};
+use crate::model::{Entity, Event, EventName, Interval, Link, Text, Timestamp, is_content_hash};
 use crate::query::answer::{AttributeStats, CheckReport, EntityInfo, Indexed, Links, SourceStats, Stats};
 use crate::query::check::check;
 use crate::query::lookup::Resolver;
@@ -314,10 +314,6 @@ fn is_named(tables: &crate::dictionary::TermTables, event: &RawEvent, source: u3
     event.id.as_ref() == Some(&name.id)
         && event.time == name.time.as_nanos()
         && tables.shape(event.shape).is_ok_and(|entry| entry.shape.source == source)
-}
-
-fn is_content_hash(id: &str) -> bool {
-    id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl fmt::Debug for Snapshot {

@@ -687,3 +687,18 @@ fn the_time_of_a_commit_is_told_also_when_a_seal_has_just_taken_it() {
     assert_eq!(db.snapshot().commit_time(commit).expect("a read"), before);
     assert_eq!(db.snapshot().commit_time(commit + 1).expect("a read"), None);
 }
+
+/// As it is told of, and so comes back.
+#[test]
+fn an_event_with_its_own_content_hash_as_id_is_the_one_without() {
+    let (_place, db) = store();
+    let without = || Event::new(at(5), "feed", "thing.happened").subject(entity("customer:A")).value(2.0);
+    let hash = without().name().id;
+    commit(&db, [without().into()]);
+    let again = commit(&db, [without().id(hash.clone()).into(), without().id("other").into()]);
+    assert_eq!(again.outcomes(), [Outcome::Duplicate, Outcome::Inserted]);
+    assert_eq!(items(db.snapshot().stream("A")).len(), 2);
+    let (_place, db) = store();
+    commit(&db, [without().id(hash).into()]);
+    assert_eq!(commit(&db, [without().into()]).outcomes(), [Outcome::Duplicate]);
+}
