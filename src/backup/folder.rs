@@ -29,6 +29,8 @@ const TRIAL: &str = "trial";
 const ENDING: &str = ".backup";
 /// What is not whole yet.
 const HALF_DONE: &str = ".tmp";
+/// Beside a stored file of which a byte was found wrong.
+const SPOILT: &str = ".spoilt";
 /// Longest list of a backup.
 const LIST_BYTES_MAX: u64 = 256 << 20;
 /// Memory for blocks while a copy is tried.
@@ -178,6 +180,8 @@ impl BackupFolder {
         for id in self.ids()? {
             match self.manifest(id) {
                 Ok(manifest) => list.backups.push(Backup::from(&manifest)),
+                // Dropped meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => list.damaged.push(error),
             }
         }
@@ -187,13 +191,13 @@ impl BackupFolder {
     /// Reads all of a backup and compares it with its hashes.
     ///
     /// # Errors
-    /// `Corrupt` with the first file that is missing or differs; `NotFound` when there is no such backup;
-    /// `Busy` while backups come or go.
+    /// `Corrupt` with the first file that is missing or differs, which the next backup then copies anew if the store
+    /// still has it; `NotFound` when there is no such backup; `Busy` while backups come or go.
     pub fn verify(&self, id: u64) -> Result<Backup> {
         let _lock = self.lock(false)?;
         let manifest = self.manifest(id)?;
         for entry in &manifest.files {
-            self.copy_out(entry, &mut std::io::sink())?;
+            self.copy_out(entry, &mut std::io::sink()).inspect_err(|error| self.note_spoilt(entry, error))?;
         }
         Ok(Backup::from(&manifest))
     }
@@ -341,7 +345,8 @@ impl BackupFolder {
                 manifests.iter().flat_map(|manifest| manifest.files.iter().map(Entry::stored)).collect();
             for entry in fs::read_dir(self.path.join(FILES))? {
                 let entry = entry?;
-                if !entry.file_name().to_str().is_some_and(|name| needed.contains(name)) {
+                let is_needed = |name: &str| needed.contains(name.strip_suffix(SPOILT).unwrap_or(name));
+                if !entry.file_name().to_str().is_some_and(is_needed) {
                     fail::point("sweep.between_files")?;
                     fs::remove_file(entry.path())?;
                 }
@@ -357,6 +362,19 @@ impl BackupFolder {
     fn has(&self, entry: &Entry) -> bool {
         let found = fs::symlink_metadata(self.stored_path(entry));
         found.is_ok_and(|found| found.is_file() && found.len() == entry.length)
+            && fs::symlink_metadata(self.spoilt_path(entry)).is_err()
+    }
+
+    fn spoilt_path(&self, entry: &Entry) -> PathBuf {
+        self.path.join(FILES).join(format!("{}{SPOILT}", entry.stored()))
+    }
+
+    /// Has the next backup copy a file anew of which a byte is wrong; then the older ones that share it are whole
+    /// again. In a folder that may not be written it cannot.
+    fn note_spoilt(&self, entry: &Entry, error: &Error) {
+        if error.kind() == ErrorKind::Corrupt {
+            let _ = private::new_file(&self.spoilt_path(entry));
+        }
     }
 
     /// Copies a file of a store into the folder.
@@ -376,7 +394,10 @@ impl BackupFolder {
         }
         // In place of what has the name: this copy was read just now.
         fs::rename(half_done, self.stored_path(&entry))?;
-        Ok(entry)
+        match fs::remove_file(self.spoilt_path(&entry)) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause.into()),
+            _ => Ok(entry),
+        }
     }
 
     /// Passes the bytes of a stored file on, and fails unless they are those that were stored.

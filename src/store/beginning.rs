@@ -41,6 +41,9 @@ pub(crate) fn nearest_existing(path: &Path) -> Option<PathBuf> {
 /// before, and that one's own name: RocksDB does so for its own files alone. A directory that may not be
 /// read was not made by us.
 pub(crate) fn sync_names(directory: &Path, existing: Option<&Path>) -> Result<()> {
+    // Of a relative path the last ancestor has no name.
+    let canonical = fs::canonicalize(directory).map_err(|cause| Error::from(cause).at(directory.display()))?;
+    let directory = canonical.as_path();
     for path in directory.ancestors() {
         let Ok(opened) = fs::File::open(path) else { break };
         opened.sync_all().map_err(|cause| Error::from(cause).at(path.display()))?;

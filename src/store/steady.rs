@@ -36,7 +36,8 @@ pub(crate) fn capture(path: &Path, allow_open: bool) -> Result<Vec<Captured>> {
     let captured = steadily(database, PATIENCE, |moment| {
         let mut files = Vec::new();
         for name in names(database)? {
-            let belongs = ["sst", "log"].iter().any(|ending| has_ending(&name, ending))
+            let is_number = |stem: &str| !stem.is_empty() && stem.bytes().all(|byte| byte.is_ascii_digit());
+            let belongs = [".sst", ".log"].iter().any(|ending| name.strip_suffix(ending).is_some_and(is_number))
                 || [CURRENT, IDENTITY, &moment.edits.0].contains(&name.as_str())
                 || name.starts_with("OPTIONS-") && !has_ending(&name, "dbtmp");
             if !belongs {

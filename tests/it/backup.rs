@@ -382,3 +382,42 @@ fn a_folder_is_free_at_once_however_many_processes_are_being_started() {
         done.store(true, Ordering::Release);
     });
 }
+
+#[test]
+fn what_verifying_finds_spoilt_is_copied_anew_by_the_next_backup_and_the_older_ones_are_whole_again() {
+    let place = scratch();
+    let folder = BackupFolder::at(place.path().join("backups"));
+    let db = open(&place.path().join("store"), SEGMENT);
+    (0..40).for_each(|number| drop(db.writer().commit(batch(number)).expect("a commit")));
+    db.flush().and_then(|()| db.wait_until_quiet()).expect("quiet");
+    let first = db.backup(&folder).expect("a backup");
+    let of_store = contents(&place.path().join("store/db"));
+    let tables = of_store.iter().filter(|(name, _)| name.extension().is_some_and(|extension| extension == "sst"));
+    let (_, table) = tables.max_by_key(|(_, bytes)| bytes.len()).expect("a table");
+    let files = place.path().join("backups/files");
+    let stored = contents(&files);
+    let (name, _) = stored.iter().find(|(_, bytes)| *bytes == table).expect("its copy");
+    let mut spoilt = table.clone();
+    spoilt[table.len() / 2] ^= 1;
+    fs::write(name, spoilt).expect("written");
+    assert_eq!(folder.verify(first.id).expect_err("a byte is wrong").kind(), ErrorKind::Corrupt);
+    let second = db.backup(&folder).expect("a backup");
+    folder.verify(second.id).expect("it is whole");
+    folder.verify(first.id).expect("and so is the one before");
+    assert_eq!(contents(&files).get(name), Some(table));
+    assert!(!contents(&files).keys().any(|name| name.to_string_lossy().contains("spoilt")));
+}
+
+#[test]
+fn a_file_that_is_none_of_the_database_is_no_part_of_a_backup() {
+    let place = scratch();
+    let folder = BackupFolder::at(place.path().join("backups"));
+    let db = open(&place.path().join("store"), SEGMENT);
+    db.writer().commit(batch(0)).expect("a commit");
+    for name in ["000012 copy.sst", ".x.log", "notes.log"] {
+        fs::write(place.path().join("store/db").join(name), "what is this").expect("written");
+    }
+    let backup = db.backup(&folder).expect("a backup");
+    assert!(folder.list().expect("a list").damaged.is_empty());
+    folder.restore(Some(backup.id), place.path().join("copy")).expect("a restore");
+}
