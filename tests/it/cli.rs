@@ -481,3 +481,39 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let is_look = told.starts_with("ofone: a live look") && told.lines().count() == 1;
     assert!(output.status.code() == Some(0) && (told.is_empty() || is_look), "{:?}: {told}", output.status);
 }
+
+#[test]
+fn refused_lines_never_go_where_something_is_read() {
+    let place = scratch();
+    let (store, feed) = (place.path().join("store"), place.path().join("feed.ndjson"));
+    fs::write(&feed, "no event\n").expect("a feed");
+    std::os::unix::fs::symlink(&feed, place.path().join("link")).expect("a link");
+    fs::hard_link(&feed, place.path().join("other")).expect("a second name");
+    for rejects in ["feed.ndjson", "link", "other", "./feed.ndjson"] {
+        let rejects = place.path().join(rejects);
+        let output = run(&["ingest", "--db", text(&store), text(&feed), "--rejects", text(&rejects)]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert_eq!(fs::read_to_string(&feed).expect("the feed"), "no event\n");
+    }
+}
+
+/// Whoever reads the output may be gone; what the command found is still its outcome.
+#[test]
+fn a_closed_output_hides_no_damage() {
+    let place = scratch();
+    let (store, backups) = (place.path().join("store"), place.path().join("backups"));
+    let feed = place.path().join("feed.ndjson");
+    let line =
+        r#"{"time":"2026-01-05T09:13:00Z","source":"ran","id":"1","kind":"call.dropped","subjects":["customer:A"]}"#;
+    fs::write(&feed, format!("{line}\n")).expect("a feed");
+    assert!(run(&["ingest", "--db", text(&store), text(&feed)]).status.success());
+    assert!(run(&["backup", text(&store), text(&backups)]).status.success());
+    for entry in fs::read_dir(backups.join("files")).expect("a listing") {
+        fs::write(entry.expect("an entry").path(), "spoilt").expect("written");
+    }
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = ofone(&["backups", text(&backups), "--verify"]);
+    let output = command.stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+}

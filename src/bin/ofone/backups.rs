@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use ofone::ErrorKind;
+use ofone::backup::Backup;
 use ofone::export::{Cell, escape};
 
 use crate::args::{AccessArgs, OutputArgs};
-use crate::exit::{Done, Failure};
+use crate::exit::{Done, Failure, unless_gone};
 use crate::rows::Rows;
 
 /// List the backups in a folder, and read them through if asked to.
@@ -30,10 +32,30 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Done {
     let folder = args.access.folder(&args.folder);
     let list = folder.list()?;
+    unless_gone(print(args, &list.backups))?;
+    let mut damaged = list.damaged;
+    for backup in list.backups.iter().filter(|_| args.verify) {
+        match folder.verify(backup.id) {
+            Ok(_) => {}
+            // Dropped since it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::Busy => return Err(error.into()),
+            Err(error) => damaged.push(error),
+        }
+    }
+    for error in &damaged {
+        eprintln!("ofone: {}", escape(&error.to_string()));
+    }
+    match damaged.len() {
+        0 => Ok(()),
+        some => Err(Failure::failed(format!("{some} of the backups cannot be used"))),
+    }
+}
+
+fn print(args: &Args, backups: &[Backup]) -> Done {
     let clock = args.output.clock();
     let mut rows = Rows::open(&args.output, &clock, &["id", "commit", "written", "taken", "files", "bytes", "added"])?;
-    let mut damaged = list.damaged;
-    for backup in &list.backups {
+    for backup in backups {
         rows.row(&[
             Cell::Count(backup.id),
             Cell::Count(backup.commit),
@@ -43,16 +65,6 @@ pub(crate) fn run(args: &Args) -> Done {
             Cell::Count(backup.bytes),
             Cell::Count(backup.added),
         ])?;
-        if args.verify {
-            damaged.extend(folder.verify(backup.id).err());
-        }
     }
-    rows.close()?;
-    for error in &damaged {
-        eprintln!("ofone: {}", escape(&error.to_string()));
-    }
-    match damaged.len() {
-        0 => Ok(()),
-        some => Err(Failure::failed(format!("{some} of the backups cannot be used"))),
-    }
+    rows.close()
 }

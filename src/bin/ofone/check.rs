@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use ofone::export::escape;
-use ofone::{Db, Recovery};
+use ofone::{CheckReport, Db, Recovery};
 
 use crate::args::{Format, OutputArgs, StoreArgs};
-use crate::exit::{Done, Failure};
+use crate::exit::{Done, Failure, unless_gone};
 use crate::output::{self, grouped};
 
 /// Read everything in a store and verify it: checksums, order, and that its parts agree.
@@ -29,6 +29,28 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Done {
     let (snapshot, db) = args.store.read_opened()?;
     let (report, recovery) = (snapshot.check()?, db.as_ref().map(Db::recovery));
+    unless_gone(print(args, &report, recovery))?;
+    if let Some(recovery) = recovery {
+        eprintln!("ofone: {}", opened(recovery));
+    }
+    let checked = format!(
+        "checked {} rows of events, {} of links and {} entities in {} segments",
+        grouped(report.rows),
+        grouped(report.links),
+        grouped(report.entities),
+        grouped(report.segments)
+    );
+    match report.problems.len() as u64 + report.problems_unlisted {
+        0 => {
+            eprintln!("ofone: {checked}, no problem found");
+            Ok(())
+        }
+        1 => Err(Failure::failed(format!("{checked}, 1 problem found"))),
+        many => Err(Failure::failed(format!("{checked}, {} problems found", grouped(many)))),
+    }
+}
+
+fn print(args: &Args, report: &CheckReport, recovery: Option<&Recovery>) -> Done {
     let mut out = output::stdout();
     match args.output.format() {
         Format::Table => {
@@ -70,24 +92,7 @@ pub(crate) fn run(args: &Args) -> Done {
         }
     }
     out.flush()?;
-    if let Some(recovery) = recovery {
-        eprintln!("ofone: {}", opened(recovery));
-    }
-    let checked = format!(
-        "checked {} rows of events, {} of links and {} entities in {} segments",
-        grouped(report.rows),
-        grouped(report.links),
-        grouped(report.entities),
-        grouped(report.segments)
-    );
-    match report.problems.len() as u64 + report.problems_unlisted {
-        0 => {
-            eprintln!("ofone: {checked}, no problem found");
-            Ok(())
-        }
-        1 => Err(Failure::failed(format!("{checked}, 1 problem found"))),
-        many => Err(Failure::failed(format!("{checked}, {} problems found", grouped(many)))),
-    }
+    Ok(())
 }
 
 /// What opening found, in a line.

@@ -7,7 +7,7 @@ use ofone::export::{Cell, escape};
 use ofone::{Db, ErasureReceipt, ErrorKind};
 
 use crate::args::{OutputArgs, StoreArgs, customer_id};
-use crate::exit::{Done, Failure};
+use crate::exit::{Done, Failure, unless_gone};
 use crate::output::grouped;
 use crate::rows::Rows;
 
@@ -47,7 +47,8 @@ pub(crate) fn run(args: &Args) -> Done {
     let customer = customer_id(&db.snapshot(), &args.customer);
     let missing = match db.erase(customer) {
         Ok(receipt) => {
-            write_receipt(args, &receipt, lists.iter().map(|list| list.backups.len() as u64).sum())?;
+            let backups = lists.iter().map(|list| list.backups.len() as u64).sum();
+            unless_gone(write_receipt(args, &receipt, backups))?;
             None
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Some(error),

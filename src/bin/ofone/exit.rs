@@ -103,6 +103,11 @@ fn reader_gone() -> Failure {
     Failure::new(0, "")
 }
 
+/// The outcome of writing, where that has more to tell than what is written: who reads it may be gone.
+pub(crate) fn unless_gone(written: Done) -> Done {
+    written.or_else(|failure| if failure.code == 0 { Ok(()) } else { Err(failure) })
+}
+
 /// Says what went wrong on stderr and turns it into the exit code.
 pub(crate) fn report(done: Done) -> ExitCode {
     let Err(failure) = done else { return ExitCode::SUCCESS };

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,7 +69,8 @@ pub(crate) fn run(args: &Args) -> Done {
         Some(path) => Format::from(Mapping::load(path)?),
         None => Format::Native,
     };
-    if let Some(rejects) = args.rejects.as_ref().filter(|rejects| args.files.contains(rejects)) {
+    let read = args.files.iter().chain(&args.map);
+    if let Some(rejects) = args.rejects.as_ref().filter(|rejects| read.clone().any(|path| is_same(path, rejects))) {
         return Err(Failure::usage(format!("{} cannot be input and --rejects at once", rejects.display())));
     }
     let mut options = args.access.options();
@@ -89,15 +91,22 @@ pub(crate) fn run(args: &Args) -> Done {
     let inputs = args.files.iter().map(|path| input(path)).collect();
     let read = load(inputs, format, &db, &mut totals, &mut refused, &progress);
     let sealed = if totals.inserted >= SEAL_RECORDS { db.flush().and_then(|()| db.wait_until_quiet()) } else { Ok(()) };
-    refused.out.flush()?;
+    let kept = refused.out.flush().map_err(|cause| Refused::failed(&cause));
     tell(&totals, &progress);
     read?;
+    kept?;
     sealed?;
     match totals.conflicts + totals.rejected {
         0 if totals.quarantined > 0 => Err(Failure::rejected("some links are not followed")),
         0 => Ok(()),
         count => Err(Failure::rejected(refused.summary(count, args.rejects.as_deref()))),
     }
+}
+
+/// Whether two paths lead to one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    one == other || identity(one).is_some_and(|found| identity(other) == Some(found))
 }
 
 fn input(path: &Path) -> Input {
@@ -184,12 +193,19 @@ impl Refused {
 
     fn note(&mut self, reject: &Reject) -> Done {
         self.count += 1;
-        if self.to_file {
-            writeln!(self.out, "{}", reject.to_json())?;
+        let written = if self.to_file {
+            writeln!(self.out, "{}", reject.to_json())
         } else if self.count <= SHOWN_REJECTS {
-            writeln!(self.out, "{}:{}: {}", escape(&reject.file), reject.line, escape(&reject.reason))?;
-        }
-        Ok(())
+            writeln!(self.out, "{}:{}: {}", escape(&reject.file), reject.line, escape(&reject.reason))
+        } else {
+            Ok(())
+        };
+        written.map_err(|cause| Refused::failed(&cause))
+    }
+
+    /// What is refused must be kept, whoever reads it.
+    fn failed(cause: &std::io::Error) -> Failure {
+        Failure::failed(format!("refused lines cannot be written: {cause}"))
     }
 
     fn summary(&self, count: u64, path: Option<&Path>) -> String {
@@ -225,6 +241,7 @@ fn tell(totals: &Totals, progress: &Progress) {
             "inserted": inserted, "duplicates": duplicates, "conflicts": conflicts, "quarantined": quarantined,
             "rejected": rejected,
         });
-        println!("{row}");
+        // Whoever would read it may be gone.
+        let _ = writeln!(std::io::stdout(), "{row}");
     }
 }
