@@ -80,7 +80,7 @@ macro_rules! scoped {
                 self
             }
 
-            /// Threads to use, at least one. Default: as many as the machine offers.
+            /// Threads to use, from 1 to 1,024. Default: as many as the machine offers.
             pub fn threads(mut self, threads: usize) -> $query {
                 self.scope.effort.threads = Some(threads);
                 self

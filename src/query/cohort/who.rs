@@ -52,7 +52,7 @@ impl WhoQuery {
         self
     }
 
-    /// Threads to use, at least one. Default: as many as the machine offers.
+    /// Threads to use, from 1 to 1,024. Default: as many as the machine offers.
     pub fn threads(mut self, threads: usize) -> WhoQuery {
         self.effort.threads = Some(threads);
         self
