@@ -368,6 +368,9 @@ impl Db {
 
     /// Returns when nothing is left to seal, to merge or to compact, and the space of what was
     /// deleted is free. What is not sealed yet stays in memory and in the log.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`]; and `DiskFull` when a compaction has no room, which does not close the store.
     pub fn wait_until_quiet(&self) -> Result<()> {
         let engine = &self.inner.engine;
         // Whatever was acknowledged is counted as work once the commit thread is at the next request.
@@ -376,7 +379,7 @@ impl Db {
         self.inner.ask(|reply| Request::Refresh { reply })?;
         engine.or_poison(engine.reclaim_log())?;
         engine.or_poison(engine.lookup.store.flush_memtables())?;
-        engine.or_poison(engine.lookup.store.wait_for_compaction())
+        engine.lookup.store.wait_for_rest()
     }
 
     /// Removes old events from every answer and from the disk: those that `asked` means. What is in memory is

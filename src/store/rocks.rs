@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocksdb::{
     BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, DBPinnableSlice, DBRecoveryMode,
@@ -34,6 +34,11 @@ pub(crate) type Pinned<'a> = DBPinnableSlice<'a>;
 
 /// How long to try to look at files where they are, before they are looked at aside.
 const LOOK_IN_PLACE: Duration = Duration::from_secs(1);
+
+/// Twice as long as RocksDB takes between two looks whether a full disk has room again, and a little more.
+const RECOVERY: Duration = Duration::from_secs(11);
+/// How often it is asked meanwhile.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The lowest level of RocksDB's tree, of seven.
 const BOTTOM: i32 = 6;
@@ -462,23 +467,41 @@ impl Store {
         Ok(self.snapshots_held()? > 0 && oldest.unwrap_or(0) < sequence)
     }
 
-    /// Waits until RocksDB has nothing to compact.
-    pub(crate) fn wait_for_compaction(&self) -> Result<()> {
-        let mut options = rocksdb::WaitForCompactOptions::default();
-        options.set_flush(false);
-        self.rocks.wait_for_compact(&options).map_err(|cause| failure(cause, "compaction"))
+    /// Waits until RocksDB rests: nothing is left to compact, and files that it needs no more are deleted.
+    ///
+    /// # Errors
+    /// That of a compaction that failed, also before, and is not made up for in [`RECOVERY`].
+    pub(crate) fn wait_for_rest(&self) -> Result<()> {
+        self.recover();
+        self.rest(Duration::ZERO).map_err(|cause| failure(cause, "compaction"))
     }
 
     /// Waits until RocksDB rests, but no longer than `most`: files that it needs no more are deleted a moment after
-    /// it has said that a compaction is done, by the thread that did it.
-    pub(crate) fn wait_for_deletions(&self, most: Duration) -> Result<()> {
+    /// it has said that a compaction is done, by the thread that did it. Whether one failed is not told.
+    pub(crate) fn wait_for_deletions(&self, most: Duration) {
+        let _ = self.rest(most);
+    }
+
+    /// Gives RocksDB time to see that there is room again: once a compaction met the end of the disk, it refuses
+    /// others until one of its looks, five seconds apart, finds the room that was missing.
+    pub(crate) fn recover(&self) {
+        let until = Instant::now() + RECOVERY;
+        let failed = || match self.rest(Duration::from_micros(1)) {
+            Err(cause) => cause.kind() != rocksdb::ErrorKind::TimedOut,
+            Ok(()) => false,
+        };
+        while failed() && Instant::now() < until {
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Has RocksDB tell when it rests, in at most `most` if that is not zero. It waits for nothing while it
+    /// remembers a failure.
+    fn rest(&self, most: Duration) -> std::result::Result<(), rocksdb::Error> {
         let mut options = rocksdb::WaitForCompactOptions::default();
         options.set_flush(false);
         options.set_timeout(u64::try_from(most.as_micros()).unwrap_or(u64::MAX));
-        match self.rocks.wait_for_compact(&options) {
-            Err(cause) if cause.kind() == rocksdb::ErrorKind::TimedOut => Ok(()),
-            outcome => outcome.map_err(|cause| failure(cause, "compaction")),
-        }
+        self.rocks.wait_for_compact(&options)
     }
 
     /// Writes all memtables out, so that the log on disk can go.

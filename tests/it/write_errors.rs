@@ -256,6 +256,47 @@ fn child_makes_room_on_its_full_disk() {
     assert_eq!(receipt.inserted(), 20);
 }
 
+#[test]
+fn child_compacts_on_its_full_disk() {
+    let Some(disk) = small_disk() else { return };
+    let ballast = disk.join("ballast");
+    let db = Db::open(disk.join("store"), options(1 << 20).reserve_bytes(0)).expect("a store");
+    let commit = |number| db.writer().commit(batch(number)).expect("a commit");
+    // The log of what is sealed stays as long as somebody sees it, and compactions have it to carry.
+    (0..400).for_each(|number| drop(commit(number)));
+    let before = db.snapshot();
+    db.flush().expect("a flush");
+    db.wait_until_quiet().expect("there is room");
+    let mut lone = Batch::new();
+    lone.event(Event::new(at(0), "feed", "thing.happened").subject(Entity::customer("lone")));
+    db.writer().commit(lone).expect("a commit");
+    db.flush().expect("a flush");
+
+    let free = db.health().expect("its health").free_bytes;
+    let room = 2 << 20;
+    assert!(free > room, "{free} bytes are free");
+    fs::write(&ballast, vec![7; (free - room) as usize]).expect("there is room for it");
+    let receipt = db.erase("lone").expect("an erasure writes little of its own");
+    assert!(receipt.events == 1 && receipt.held_back, "{receipt:?}");
+    let health = db.health().expect("its health");
+    assert_eq!((health.state(), health.background_errors > 0), (HealthState::Lagging, true));
+    fs::remove_file(&ballast).expect("it is there");
+    drop(before);
+
+    // RocksDB remembers the failure for some seconds.
+    db.wait_until_quiet().expect("there is room again");
+    let receipt = db.erase("3").expect("an erasure");
+    assert!(receipt.events > 0 && !receipt.held_back, "{receipt:?}");
+    drop(commit(400));
+    assert_eq!(db.check().expect("a check").problems, Vec::<String>::new());
+    eprintln!("a compaction failed");
+}
+
+#[test]
+fn a_compaction_that_met_a_full_disk_is_made_up_for() {
+    on_small_disk("child_compacts_on_its_full_disk", 64, &[]);
+}
+
 fn is_poisoned(db: &Db) -> bool {
     db.health().expect("its health").poisoned.is_some()
 }

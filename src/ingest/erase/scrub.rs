@@ -53,16 +53,18 @@ pub(super) fn scrub(engine: &Engine, left: Left) -> Result<bool> {
     let Left { replaced, ranges, sequence } = left;
     let store = &engine.lookup.store;
     let free = wait_for_readers(engine, &replaced, sequence)?;
-    let errors = store.background_errors();
     let tables = store.tables()?;
+    // What the log of RocksDB takes is free behind this.
     store.flush_memtables()?;
+    store.recover();
+    let errors = store.background_errors();
     let first = engine.views.load().actives.first().map_or(0, |(active, _)| active.number());
     let log = (Family::Log, key::log(0, 0).to_vec(), key::log(first, 0).to_vec());
     let compact = |(family, from, to): Range| store.compact_to_the_bottom(family, &from, &to);
     // Rows of theirs may also lie where merges and retentions dropped segments.
     ranges.into_iter().chain([log]).chain(store.take_dropped()).for_each(compact);
     store.unsettled()?.into_iter().for_each(compact);
-    store.wait_for_deletions(READERS_WAIT)?;
+    store.wait_for_deletions(READERS_WAIT);
     // A reader that began meanwhile holds files of before.
     let until = Instant::now() + READERS_WAIT;
     let mut held = store.has_replaced(&tables)?;
