@@ -129,6 +129,9 @@ impl Store {
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         options.set_log_level(LogLevel::Error);
+        if found.is_begun() {
+            check_families(&database, &options)?;
+        }
         let open = |options: &Options| Rocks::open_cf_descriptors(options, &database, families(&cache, &gone));
         let short = reserve.free()? < setup.reserve_bytes.saturating_add(2 * found.log.bytes);
         let with = |mut options: Options, one: &str| {
@@ -534,6 +537,18 @@ fn options() -> Options {
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_log_level(LogLevel::Error);
     options
+}
+
+/// Refuses a list of files that lacks families although something was written, which needs them all: RocksDB would make
+/// them anew, and pass over what the log has for them.
+fn check_families(database: &Path, options: &Options) -> Result<()> {
+    // Opening tells what is wrong with a list that cannot be read.
+    let Ok(listed) = Rocks::list_cf(options, database) else { return Ok(()) };
+    match Family::all().find(|family| !listed.iter().any(|name| name == family.name())) {
+        Some(family) => Err(Error::corrupt("the list of files ends before what was written")
+            .at(format!("{}, list of files", family.name()))),
+        None => Ok(()),
+    }
 }
 
 fn families(cache: &Cache, gone: &Gone) -> impl Iterator<Item = ColumnFamilyDescriptor> {

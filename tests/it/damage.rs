@@ -376,8 +376,8 @@ fn a_store_without_the_file_it_begins_with_is_refused_and_stays_as_it_is() {
 }
 
 /// RocksDB shows the store as it was before an edit whose length leads beyond the end, and deletes what came later.
-/// The last commits are in the log, or `settled` like those before.
-fn spoil_list_of_files(sealed: u64, settled: bool, edits_at_least: usize) {
+/// The last `more` batches are in the log, or `settled` like those before.
+fn spoil_list_of_files(sealed: u64, more: u64, settled: bool, edits_at_least: usize) {
     let place = scratch();
     let (store, spoilt, twin) = (place.path().join("store"), place.path().join("spoilt"), place.path().join("twin"));
     let db = Db::open(&store, options(300)).expect("a store");
@@ -385,7 +385,7 @@ fn spoil_list_of_files(sealed: u64, settled: bool, edits_at_least: usize) {
         write(&db, 0..sealed);
         db.flush().and_then(|()| db.wait_until_quiet()).expect("quiet");
     }
-    write(&db, sealed..sealed + 10);
+    write(&db, sealed..sealed + more);
     if settled {
         db.wait_until_quiet().expect("quiet");
     }
@@ -440,9 +440,10 @@ fn tables(store: &Path) -> usize {
 
 #[test]
 fn a_damaged_or_cut_list_of_files_is_never_another_answer() {
-    spoil_list_of_files(40, false, 20);
-    // All of it in the log.
-    spoil_list_of_files(0, false, 3);
+    spoil_list_of_files(40, 10, false, 20);
+    // All of it in the log: perhaps a seal came before the end, certainly not.
+    spoil_list_of_files(0, 10, false, 3);
+    spoil_list_of_files(0, 2, false, 3);
     // Nothing in the log, and nothing sealed.
-    spoil_list_of_files(5, true, 10);
+    spoil_list_of_files(5, 10, true, 10);
 }
