@@ -26,6 +26,11 @@ pub(super) fn table_named(cause: &rocksdb::Error) -> Option<(String, Option<u64>
     (!number.is_empty()).then(|| (format!("{number}.sst"), at))
 }
 
+/// Whether a text says of a log just that it is closed, after a failure that somebody else met.
+pub(super) fn repeats_another(text: &str) -> bool {
+    text.contains("Writer has previous error") || text.contains("Seen error")
+}
+
 /// What a text means, whose prefix gave `kind`. RocksDB itself knows of a full device only, and tells a
 /// used-up quota by the system's words. After a failure it repeats the same text for each write.
 fn meaning(kind: &Rocks, text: &str) -> (ErrorKind, &'static str) {
@@ -74,6 +79,10 @@ mod tests {
         ];
         for (kind, text, expected) in kinds {
             assert_eq!(meaning(&kind, text).0, expected, "{text}");
+            assert!(!repeats_another(text), "{text}");
+        }
+        for text in ["IO error: Writer has previous error.", "IO error: Seen error. Skip writing buffer."] {
+            assert!(repeats_another(text), "{text}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,12 @@ use crate::fail;
 use crate::store::aside::Aside;
 use crate::store::beginning::{check_beginning, has_tables, nearest_existing, sync_names};
 use crate::store::directory::Directory;
-use crate::store::failure::failure;
+use crate::store::failure::{failure, repeats_another};
 use crate::store::families::Family;
 use crate::store::gone::{Gone, Range};
 use crate::store::log::{self, LogSizes};
 use crate::store::mend::{check_tables, open_whole};
+use crate::store::private;
 use crate::store::reserve::{Loan, Reserve};
 use crate::store::snapshot::Cursor;
 use crate::store::steady::{PATIENCE, capture, never_still, steadily};
@@ -273,7 +275,7 @@ impl Store {
     pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<()> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        let written = self.rocks.write_opt(batch.0, &options).map_err(|cause| failure(cause, "write"));
+        let written = self.rocks.write_opt(batch.0, &options).map_err(|cause| self.log_failure(cause, "write"));
         if written.is_err() && fail::bug("retry-sync") {
             return self.sync_log();
         }
@@ -282,7 +284,23 @@ impl Store {
 
     /// Makes everything written so far durable.
     pub(crate) fn sync_log(&self) -> Result<()> {
-        self.rocks.flush_wal(true).map_err(|cause| failure(cause, "write-ahead log"))
+        self.rocks.flush_wal(true).map_err(|cause| self.log_failure(cause, "write-ahead log"))
+    }
+
+    /// The error of a write. Once the log is closed RocksDB says no more than that it is, and of who met the cause,
+    /// a flush of its own perhaps, this may be the first to hear: so the disk is asked for it.
+    fn log_failure(&self, cause: rocksdb::Error, place: &str) -> Error {
+        let now = if repeats_another(cause.as_ref()) { self.try_disk() } else { Ok(()) };
+        now.err().map_or_else(|| failure(cause, place), |now| now.at(place))
+    }
+
+    /// Writes a little and makes it durable.
+    fn try_disk(&self) -> Result<()> {
+        let path = self.staging.join("trial");
+        let mut file = private::open_file(&path)?;
+        let outcome = file.write_all(&[1; 4096]).and_then(|()| file.sync_all());
+        fs::remove_file(path).and(outcome)?;
+        Ok(())
     }
 
     /// A new sorted file to fill; it becomes part of the store with [`Store::ingest`].
