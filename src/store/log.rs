@@ -47,6 +47,24 @@ pub(super) fn measure(directory: &Path) -> Result<LogSizes> {
     Ok(sizes)
 }
 
+/// Makes the log durable as it is read. What a process wrote that ended before its sync, or whose sync failed, is in
+/// memory of the system alone, which after a failed sync may not know any more that it is not on the disk: so it is
+/// written again where it lies, which takes no room. RocksDB syncs a log that it goes on to keep no more.
+pub(super) fn write_back(directory: &Path) -> Result<()> {
+    for path in files(directory)? {
+        let file = File::options().read(true).write(true).open(&path)?;
+        let mut block = vec![0; BLOCK as usize];
+        let length = file.metadata()?.len();
+        for start in (0..length).step_by(BLOCK as usize) {
+            let block = &mut block[..BLOCK.min(length - start) as usize];
+            file.read_exact_at(block, start)?;
+            file.write_all_at(block, start)?;
+        }
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
 /// Looks at RocksDB's list of files, which is framed as its log. RocksDB takes a length that leads beyond the end
 /// for a write that was cut off, shows the store as it was before, and deletes all files of later. Whether that is
 /// what it will do.

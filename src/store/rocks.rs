@@ -143,6 +143,7 @@ impl Store {
             options = with(options, "allow_fallocate=false")?;
         }
         let opened = if short {
+            log::write_back(&database)?;
             // Written out, the log takes its room twice for a moment.
             let thrifty = with(options.clone(), "avoid_flush_during_recovery=true")?;
             open_whole(&database, &staging, || open(&thrifty))
@@ -275,9 +276,9 @@ impl Store {
     pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<()> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        let written = self.rocks.write_opt(batch.0, &options).map_err(|cause| self.log_failure(cause, "write"));
+        let written = self.rocks.write_opt(batch.0, &options).map_err(|cause| self.write_failure(cause, "write"));
         if written.is_err() && fail::bug("retry-sync") {
-            return self.sync_log();
+            return log::write_back(&self.database);
         }
         written
     }

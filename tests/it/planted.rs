@@ -26,8 +26,9 @@ const SHOWN_FROM_INSIDE: [&str; 2] = ["forget-erasure", "ignore-gap"];
 
 fn run(test: &str, bug: &str) -> Output {
     let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
-    // A dozen failing syncs may all miss the log.
-    command.args(["--exact", test, "--test-threads", "1"]).env("OFONE_IO_TO", "40").env("OFONE_BUG", bug);
+    command.args(["--exact", test, "--test-threads", "1"]).env("OFONE_BUG", bug);
+    // A dozen failing syncs may all miss the log, and three score of flipped bytes the blocks that matter.
+    command.env("OFONE_IO_TO", "40").env("OFONE_DAMAGE_ROUNDS", "200");
     command.output().expect("it runs")
 }
 
