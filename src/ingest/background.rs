@@ -35,6 +35,7 @@ pub(super) fn run_seals(engine: &Arc<Engine>, frozen: &Receiver<Arc<Active>>) {
         }
         let mut work = engine.work.lock();
         work.seals -= 1;
+        work.sealed += 1;
         work.merged = false;
         engine.work_changed.notify_all();
     }
@@ -112,12 +113,12 @@ fn merge_if_due(engine: &Engine, buried: &Receiver<Leftover>) -> Result<()> {
     // Whoever rewrites segments has them for itself; this is asked again soon.
     let Some(_rewriting) = engine.rewriting.try_lock() else { return Ok(()) };
     let behind = engine.views.load().segments.len() >= SEGMENTS_BEHIND_MAX;
-    let due = {
+    let (due, sealed) = {
         let mut work = engine.work.lock();
         let quiet = work.awaited > 0 || work.last_commit.is_none_or(|at| at.elapsed() >= COMMITS_QUIET);
         let due = work.seals == 0 && !work.merged && !work.stopping && (quiet || behind);
         work.merging = due;
-        due
+        (due, work.sealed)
     };
     if !due {
         return Ok(());
@@ -135,7 +136,8 @@ fn merge_if_due(engine: &Engine, buried: &Receiver<Leftover>) -> Result<()> {
     let mut work = engine.work.lock();
     work.merging = false;
     work.put_off = put_off;
-    work.merged = inputs.is_empty() && work.seals == 0 && buried.is_empty();
+    // What came meanwhile was not looked at.
+    work.merged = inputs.is_empty() && work.seals == 0 && work.sealed == sealed && buried.is_empty();
     engine.work_changed.notify_all();
     Ok(())
 }

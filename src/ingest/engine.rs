@@ -96,6 +96,8 @@ pub(crate) type Act = Box<dyn FnOnce(&mut Committer) + Send>;
 pub(crate) struct Work {
     /// Frozen segments not yet sealed.
     pub(crate) seals: usize,
+    /// Those sealed since the store was opened.
+    pub(crate) sealed: u64,
     /// When the last commit was written; merges give way to commits for a while.
     pub(crate) last_commit: Option<Instant>,
     /// How many wait for all of this to be done; merges do not wait for commits then.
