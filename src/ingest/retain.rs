@@ -155,8 +155,8 @@ pub(crate) fn retain(engine: &Engine, asked: &Retention) -> Result<Retained> {
     let gone = |last: i64| asked.layer.is_none() && asked.source.is_none() && asked.kind.is_none() && last < before;
     let seals: Vec<Arc<Seal>> = view.seals.iter().filter(|seal| gone(seal.meta.last)).cloned().collect();
     drop(view);
-    // What is written makes room in the end.
-    let _loan = store.lend_reserve(engine.settings.reserve_bytes)?;
+    // What is written makes room in the end, and needs some before.
+    let _loan = store.lend_reserve(engine.settings.reserve_bytes.saturating_mul(2))?;
     engine.or_poison(remove(engine, losses, &goes, seals))?;
     if told.events > 0 {
         engine.counters.retentions.add(told.events, began);

@@ -57,10 +57,15 @@ impl Reserve {
         Ok(!short)
     }
 
-    /// Gives the room up until the loan ends, if less than `needed` is free.
+    /// Gives the room up until the loan ends, if less than `needed` is free. If there is enough beside it, it is kept
+    /// first, so that commits need not wait for the loan's end.
     pub(super) fn lend(&self, needed: u64) -> Result<Loan<'_>> {
         let mut state = self.state.lock();
-        if self.free()? < needed {
+        let free = self.free()?;
+        if !state.kept && state.loans == 0 && free >= needed.saturating_add(self.bytes) {
+            state.kept = self.take().map_err(|cause| Error::from(cause).at(self.path.display()))?;
+            self.short.store(self.bytes > 0 && !state.kept, Ordering::Release);
+        } else if free < needed {
             match fs::remove_file(&self.path) {
                 Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::from(cause).at(self.path.display()));
@@ -166,6 +171,15 @@ mod tests {
         assert!(!reserve.keep().unwrap() && !file.exists(), "somebody still has it");
         drop(other);
         assert!(file.exists() && !reserve.is_short());
+
+        // Given up, and there is room again when the next loan begins.
+        drop(reserve.lend(u64::MAX).unwrap());
+        fs::remove_file(&file).unwrap();
+        let reserve = Reserve::new(place.path(), BYTES);
+        reserve.short.store(true, Ordering::Release);
+        let loan = reserve.lend(0).unwrap();
+        assert!(file.exists() && !reserve.is_short(), "nobody waits for the end of a loan that needs nothing");
+        drop(loan);
     }
 
     #[test]

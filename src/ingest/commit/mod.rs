@@ -109,7 +109,9 @@ impl Committer {
     }
 
     fn serve(&mut self, mut group: Vec<Prepared>, replies: &[Sender<Answer>]) {
-        let committed = match self.engine.check_writable() {
+        // What is lent since is not for those that were in time.
+        let writable = self.engine.check_writable().and_then(|()| self.engine.lookup.store.check_room());
+        let committed = match writable {
             // Numbers may be given by a commit that no row on the disk knows: nothing more is written then.
             Ok(()) => self.commit(&mut group).map_err(|error| self.engine.poison(error)),
             Err(error) => Err(Arc::new(error)),
@@ -122,7 +124,7 @@ impl Committer {
                     let _ = reply.send(Answer { receipt: Ok(receipt), records });
                 }
                 if fail::bug("late-sync") {
-                    std::thread::sleep(std::time::Duration::from_millis(5));
+                    std::thread::sleep(std::time::Duration::from_millis(50));
                     let _ = self.engine.lookup.store.sync_log();
                 }
                 self.freeze_if_full();

@@ -196,7 +196,8 @@ fn finish(engine: &Arc<Engine>, requests: Requests<'_>, ledger: u64, row: &Erasu
     // Held until the old rows are gone: the thread that drops them would be busy with a merge otherwise.
     fail::point("erase.after_ledger")?;
     let _rewriting = engine.rewriting.lock();
-    let _loan = engine.lookup.store.lend_reserve(engine.settings.reserve_bytes)?;
+    // Segments are written again before the old ones go.
+    let _loan = engine.lookup.store.lend_reserve(engine.settings.reserve_bytes.saturating_mul(2))?;
     let mut receipt = ErasureReceipt { ledger, at: Timestamp::from_nanos(row.at), ..ErasureReceipt::default() };
     // An erasure of another store of the same history may mean nobody here.
     if !row.numbers.is_empty() {
