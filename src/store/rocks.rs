@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rocksdb::{
@@ -41,6 +42,9 @@ const LOOK_IN_PLACE: Duration = Duration::from_secs(1);
 const RECOVERY: Duration = Duration::from_secs(11);
 /// How often it is asked meanwhile.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How long who hears that another write failed waits to learn how.
+const FIRST_FAILURE_WAIT: Duration = Duration::from_millis(100);
 
 /// The lowest level of RocksDB's tree, of seven.
 const BOTTOM: i32 = 6;
@@ -102,6 +106,8 @@ pub(crate) struct Store {
     gone: Gone,
     reserve: Reserve,
     found: Found,
+    /// The first write that failed since the store was opened.
+    first_failure: OnceLock<rocksdb::Error>,
     // Dropped last: nobody else may open while RocksDB closes. A look has none.
     _directory: Option<Directory>,
 }
@@ -180,7 +186,17 @@ impl Store {
         found.put_back = put_back;
         found.staged_files = directory.wipe_staging()?;
         drop(loan);
-        Ok(Store { rocks, staging, database, cache, gone, reserve, found, _directory: Some(directory) })
+        Ok(Store {
+            rocks,
+            staging,
+            database,
+            cache,
+            gone,
+            reserve,
+            found,
+            first_failure: OnceLock::new(),
+            _directory: Some(directory),
+        })
     }
 
     /// Opens what is at `path` for reading alone, as it is after one of its writes, whoever has it open
@@ -202,7 +218,17 @@ impl Store {
         };
         let (reserve, found) = (Reserve::new(&database, 0), Found::default());
         let (staging, gone) = (PathBuf::new(), Gone::default());
-        Ok(Store { rocks, staging, database, cache, gone, reserve, found, _directory: None })
+        Ok(Store {
+            rocks,
+            staging,
+            database,
+            cache,
+            gone,
+            reserve,
+            found,
+            first_failure: OnceLock::new(),
+            _directory: None,
+        })
     }
 
     /// Whether RocksDB's list of files ends in what is no whole edit. A cut-off write leaves that, and so does a
@@ -285,23 +311,34 @@ impl Store {
 
     /// Makes everything written so far durable.
     pub(crate) fn sync_log(&self) -> Result<()> {
-        self.rocks.flush_wal(true).map_err(|cause| self.log_failure(cause, "write-ahead log"))
+        self.rocks.flush_wal(true).map_err(|cause| self.write_failure(cause, "write-ahead log"))
     }
 
-    /// The error of a write. Once the log is closed RocksDB says no more than that it is, and of who met the cause,
-    /// a flush of its own perhaps, this may be the first to hear: so the disk is asked for it.
-    fn log_failure(&self, cause: rocksdb::Error, place: &str) -> Error {
-        let now = if repeats_another(cause.as_ref()) { self.try_disk() } else { Ok(()) };
-        now.err().map_or_else(|| failure(cause, place), |now| now.at(place))
+    /// The error of a write. Once the log is closed RocksDB says no more than that it is: whoever hears that tells what
+    /// closed it, which another thread may be about to learn, or a flush of RocksDB's own met; of that the disk is asked.
+    fn write_failure(&self, cause: rocksdb::Error, place: &str) -> Error {
+        if !repeats_another(cause.as_ref()) {
+            return failure(self.first_failure.get_or_init(|| cause).clone(), place);
+        }
+        let until = Instant::now() + FIRST_FAILURE_WAIT;
+        loop {
+            if let Some(first) = self.first_failure.get() {
+                return failure(first.clone(), place);
+            }
+            if Instant::now() >= until {
+                return self.try_disk().err().map_or_else(|| failure(cause, place), |now| now.at(place));
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Writes a little and makes it durable.
     fn try_disk(&self) -> Result<()> {
-        let path = self.staging.join("trial");
+        let path = self.staging.join(format!("trial-{:?}", std::thread::current().id()));
         let mut file = private::open_file(&path)?;
         let outcome = file.write_all(&[1; 4096]).and_then(|()| file.sync_all());
-        fs::remove_file(path).and(outcome)?;
-        Ok(())
+        let _ = fs::remove_file(path);
+        Ok(outcome?)
     }
 
     /// A new sorted file to fill; it becomes part of the store with [`Store::ingest`].
@@ -323,7 +360,7 @@ impl Store {
         for file in files {
             self.rocks
                 .ingest_external_file_cf_opts(self.handle(family), &options, vec![file.clone()])
-                .map_err(|cause| failure(cause, family.name()))?;
+                .map_err(|cause| self.write_failure(cause, family.name()))?;
             fail::point("ingest.before_unstaging")?;
             // Moving links the file into the database; the staged name may remain.
             let _ = fs::remove_file(file);
@@ -335,15 +372,17 @@ impl Store {
     /// what is left. Older snapshots may lose these rows.
     pub(crate) fn drop_range(&self, family: Family, from: &[u8], to: &[u8]) -> Result<()> {
         let handle = self.handle(family);
-        self.rocks.delete_file_in_range_cf(handle, from, to).map_err(|cause| failure(cause, family.name()))?;
+        self.rocks
+            .delete_file_in_range_cf(handle, from, to)
+            .map_err(|cause| self.write_failure(cause, family.name()))?;
         fail::point("drop.after_files")?;
         let mut cursor = self.cursor(family, true);
         if cursor.seek(from)?.is_some_and(|(key, _)| key < to) {
             drop(cursor);
-            self.rocks.delete_range_cf(handle, from, to).map_err(|cause| failure(cause, family.name()))?;
+            self.rocks.delete_range_cf(handle, from, to).map_err(|cause| self.write_failure(cause, family.name()))?;
             self.gone.note((family, from.to_vec(), to.to_vec()));
             // A tombstone in the memtable would stand in the way of the next file taken in.
-            self.rocks.flush_cf(handle).map_err(|cause| failure(cause, family.name()))?;
+            self.rocks.flush_cf(handle).map_err(|cause| self.write_failure(cause, family.name()))?;
         }
         Ok(())
     }
@@ -450,7 +489,7 @@ impl Store {
 
     /// Frees what a family has deleted: writes it out and compacts `[from, to)`.
     pub(crate) fn reclaim(&self, family: Family, from: &[u8], to: &[u8]) -> Result<()> {
-        self.rocks.flush_cf(self.handle(family)).map_err(|cause| failure(cause, family.name()))?;
+        self.rocks.flush_cf(self.handle(family)).map_err(|cause| self.write_failure(cause, family.name()))?;
         fail::point("reclaim.before_compaction")?;
         self.rocks.compact_range_cf(self.handle(family), Some(from), Some(to));
         Ok(())
@@ -529,7 +568,7 @@ impl Store {
     /// Writes all memtables out, so that the log on disk can go.
     pub(crate) fn flush_memtables(&self) -> Result<()> {
         for family in Family::all() {
-            self.rocks.flush_cf(self.handle(family)).map_err(|cause| failure(cause, family.name()))?;
+            self.rocks.flush_cf(self.handle(family)).map_err(|cause| self.write_failure(cause, family.name()))?;
         }
         Ok(())
     }
