@@ -133,13 +133,24 @@ impl BackupFolder {
         let _span = tracing::info_span!("backup").entered();
         let lock = self.lock(true)?;
         let manifests = self.sweep()?;
+        let added = self.copy(store.as_ref(), &manifests);
+        if added.is_err() {
+            // On a full disk too what is no backup is in the way. What cannot be cleared away now the next one does.
+            let _ = self.sweep();
+        }
+        drop(lock);
+        added
+    }
+
+    /// Copies what none of the last backups has, and lists it, with the folder locked.
+    fn copy(&self, store: &Path, manifests: &[Manifest]) -> Result<Backup> {
         let mut known = HashMap::new();
         for entry in manifests.iter().flat_map(|manifest| &manifest.files) {
             known.insert((entry.name.as_str(), entry.length, entry.origin), entry);
         }
         let taken = now();
         let (mut files, mut added) = (Vec::new(), 0);
-        for captured in capture(store.as_ref(), self.allow_open)? {
+        for captured in capture(store, self.allow_open)? {
             fail::point("backup.between_files")?;
             let origin = private::origin(&captured.file.metadata()?);
             // Sorted files are written once, so one that looks the same is the same.
@@ -166,7 +177,6 @@ impl BackupFolder {
         fs::rename(&half_done, self.list_path(id))?;
         fail::point("backup.after_list")?;
         private::sync_directory(&self.path)?;
-        drop(lock);
         Ok(Backup::from(&manifest))
     }
 
