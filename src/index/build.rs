@@ -16,6 +16,7 @@ use crate::codec::raw::{RawEvent, RawValue};
 use crate::dictionary::Terms;
 use crate::error::Result;
 use crate::index::slab_of;
+use crate::model::limits::TEXTS_OF_ATTRIBUTE;
 
 /// What the index needs to know of a shape.
 #[derive(Clone, Debug)]
@@ -345,7 +346,8 @@ impl Column {
         {
             return code;
         }
-        self.full |= self.texts.len() >= ATTRIBUTE_TEXTS_MAX;
+        // No scope has as many texts: a wrong number that `check` is to tell, not to make room for.
+        self.full |= self.texts.len() >= ATTRIBUTE_TEXTS_MAX || at >= TEXTS_OF_ATTRIBUTE;
         if self.full {
             return 0;
         }

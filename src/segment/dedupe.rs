@@ -185,7 +185,7 @@ pub(crate) fn read_known(store: &Store, seal: &SealMeta) -> Result<()> {
             INDEX if seal.has_index => filter::homes_of(value, u64::MAX).map(|_| ()).map_err(place)?,
             _ => return Err(place(Error::corrupt("a table that there is not"))),
         }
-        if part >> seal.part_bits != 0 {
+        if u64::from(part) >> seal.part_bits.min(u32::BITS) != 0 {
             return Err(place(Error::corrupt("a part beyond the last")));
         }
         entry = cursor.advance()?;

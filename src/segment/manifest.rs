@@ -1,7 +1,7 @@
 //! Reads and writes the header and the manifest.
 
 use crate::codec::record::{self, Counts, Header, Manifest};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{Batch, Family, Store, StoreSnapshot};
 
 pub(crate) const HEADER: &[u8] = b"header";
@@ -21,7 +21,13 @@ pub(crate) fn put_header(store: &Store, batch: &mut Batch, header: &Header) {
 /// The manifest; a store that never sealed has an empty one.
 pub(crate) fn load_manifest(store: &Store) -> Result<Manifest> {
     match store.get(Family::Meta, MANIFEST)? {
-        Some(bytes) => record::decode(&bytes).map_err(|error| error.at("manifest")),
+        Some(bytes) => {
+            let manifest: Manifest = record::decode(&bytes).map_err(|error| error.at("manifest"))?;
+            match manifest.seals.iter().find(|seal| seal.part_bits > u32::BITS) {
+                Some(seal) => Err(Error::corrupt(format!("seal {} has too many parts", seal.number)).at("manifest")),
+                None => Ok(manifest),
+            }
+        }
         None => Ok(Manifest::default()),
     }
 }

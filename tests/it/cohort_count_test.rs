@@ -269,3 +269,34 @@ fn events_at_both_ends_of_time_are_counted_from_the_index() {
     assert_eq!((events(i64::MIN + 2, i64::MAX), events(i64::MIN, i64::MAX - 1)), (2, 2));
     assert_eq!((events(i64::MIN + 2, i64::MAX - 1), events(1, 0)), (1, 0));
 }
+
+/// The block in which time begins does so before it: its first tick has a first part that begins later.
+#[test]
+fn timelines_of_the_beginning_of_time_agree_with_a_scan() {
+    const HOUR: i64 = 3_600_000_000_000;
+    let mut counted = 0;
+    for span in [HOUR, 24 * HOUR, 240 * HOUR, 2400 * HOUR, 24_000 * HOUR] {
+        let place = scratch();
+        let db = open(place.path(), 4096);
+        let mut batch = Batch::new();
+        // Few enough to be wild: the length of ticks is that of the others.
+        let ends = (1..4).map(|nanos| i64::MIN + nanos);
+        for (number, time) in (0..1000).map(|number| span / 1000 * number).chain(ends).enumerate() {
+            let event = Event::new(at(time), "feed", "seen").id(number.to_string());
+            batch.event(event.subject(entity("customer:A")));
+        }
+        db.writer().commit(batch).expect("committed");
+        db.flush().expect("sealed");
+        for length in [HOUR / 4, HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR, 14 * 24 * HOUR] {
+            let window = ofone::Window::new(Timestamp::MIN, "1678-01-01T00:00:00Z".parse().expect("a time"));
+            let query = || {
+                let asked = db.snapshot().timeline(Predicate::kind("seen")).window(window);
+                asked.every(Bucket::Length(length)).events_only()
+            };
+            let told = query().run().expect("answered");
+            assert_eq!(told, query().scan_only().run().expect("answered"), "span {span}, buckets of {length}");
+            counted += told.iter().map(|bucket| bucket.events).sum::<u64>();
+        }
+    }
+    assert_eq!(counted, 5 * 6 * 3);
+}

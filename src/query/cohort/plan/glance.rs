@@ -152,12 +152,17 @@ impl Glance {
                 }
             });
         }
-        self.codes = self.columns.iter().map(|&(_, codes)| codes).product();
-        if self.columns.is_empty() || self.codes.saturating_mul(page.classes.len()) > TABLE_MAX {
-            self.columns.clear();
-            self.codes = 1;
-            return;
-        }
+        let product = |all: usize, &(_, codes): &(usize, usize)| all.checked_mul(codes);
+        let codes = self.columns.iter().try_fold(1, product);
+        let fits = |codes: &usize| codes.saturating_mul(page.classes.len()) <= TABLE_MAX;
+        self.codes = match codes.filter(fits) {
+            Some(codes) if !self.columns.is_empty() => codes,
+            _ => {
+                self.columns.clear();
+                self.codes = 1;
+                return;
+            }
+        };
         for (class, facts) in page.classes.iter().zip(&self.facts) {
             for code in 0..self.codes {
                 let text = |at: usize| {

@@ -77,7 +77,8 @@ impl Cut {
             let Some(beyond) = u32::from(tick).checked_sub(first) else { return 0 };
             return 1 + ((u64::from(beyond) * magic) >> 32) as usize;
         }
-        self.parts.partition_point(|part| part.0 <= u32::from(tick)) - 1
+        // The first block of time begins before time does, and in its first tick the first part begins behind it.
+        self.parts.partition_point(|part| part.0 <= u32::from(tick)).saturating_sub(1)
     }
 }
 
