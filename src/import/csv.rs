@@ -35,6 +35,8 @@ impl Dialect {
             .delimiter(self.delimiter)
             .quoting(self.quote.is_some())
             .quote(self.quote.unwrap_or(b'"'))
+            // A lone carriage return is part of a cell, and ends no row.
+            .terminator(csv::Terminator::Any(b'\n'))
             .from_reader(before.chain(bytes));
         (reader, before.len())
     }
@@ -68,16 +70,27 @@ impl Dialect {
     fn cut_header(&self, piece: &mut Piece) -> Result<Vec<String>> {
         let (mut reader, ahead) = self.reader(&piece.bytes);
         let mut row = csv::StringRecord::new();
-        let read =
-            reader.read_record(&mut row).map_err(|cause| Error::invalid("unreadable header row").because(cause))?;
-        if !read {
-            return Err(Error::invalid("no header row"));
+        loop {
+            let read =
+                reader.read_record(&mut row).map_err(|cause| Error::invalid("unreadable header row").because(cause))?;
+            if !read {
+                return Err(Error::invalid("no header row"));
+            }
+            if !is_blank(row.as_byte_record()) {
+                break;
+            }
         }
         let end = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX);
         let end = end.saturating_sub(ahead).min(piece.bytes.len());
         let header: Vec<u8> = piece.bytes.drain(..end).collect();
         piece.first_line += memchr::memchr_iter(b'\n', &header).count() as u64;
-        Ok(row.iter().map(str::to_owned).collect())
+        let mut columns: Vec<&str> = row.iter().collect();
+        if ends_in_return(&header)
+            && let Some(last) = columns.last_mut()
+        {
+            *last = last.strip_suffix('\r').unwrap_or(last);
+        }
+        Ok(columns.into_iter().map(str::to_owned).collect())
     }
 }
 
@@ -99,8 +112,11 @@ pub(super) fn decode(
     while let Ok(true) = reader.read_byte_record(&mut cells) {
         let to = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX);
         let to = to.saturating_sub(ahead).min(bytes.len());
-        let row = trimmed(&bytes, from, to);
+        let (row, returns) = (trimmed(&bytes, from, to), ends_in_return(&bytes[from..to]));
         from = to;
+        if is_blank(&cells) {
+            continue;
+        }
         line += memchr::memchr_iter(b'\n', &bytes[counted..row.start]).count() as u64;
         counted = row.start;
         let original = &bytes[row.clone()];
@@ -109,7 +125,7 @@ pub(super) fn decode(
             continue;
         }
         let before = parsed.records.len();
-        match object(&cells, columns).and_then(|node| mapping.records(&node, &mut parsed.records)) {
+        match object(&cells, columns, returns).and_then(|node| mapping.records(&node, &mut parsed.records)) {
             Ok(0) => parsed.skipped += 1,
             Ok(count) => parsed.rows.extend((0..count).map(|_| Row { line, range: row.clone() })),
             Err(error) => {
@@ -133,12 +149,26 @@ fn trimmed(bytes: &[u8], mut from: usize, mut to: usize) -> std::ops::Range<usiz
     from..to
 }
 
-fn object<'c>(cells: &'c csv::ByteRecord, columns: &'c [String]) -> Result<Node<'c>> {
+/// Whether a row is nothing but its end.
+fn is_blank(cells: &csv::ByteRecord) -> bool {
+    cells.len() == 1 && &cells[0] == b"\r"
+}
+
+/// Whether the end of a row is `\r\n`, or at the end of the feed `\r`.
+fn ends_in_return(row: &[u8]) -> bool {
+    row.strip_suffix(b"\n").unwrap_or(row).ends_with(b"\r")
+}
+
+/// The row as an object; `returns` tells that the last cell has the first half of the row's end.
+fn object<'c>(cells: &'c csv::ByteRecord, columns: &'c [String], returns: bool) -> Result<Node<'c>> {
     if cells.len() != columns.len() {
         return Err(Error::invalid(format!("{} cells, but {} columns", cells.len(), columns.len())));
     }
     let mut members = Vec::with_capacity(columns.len());
-    for (column, cell) in columns.iter().zip(cells) {
+    for (at, (column, mut cell)) in columns.iter().zip(cells).enumerate() {
+        if returns && at + 1 == columns.len() {
+            cell = cell.strip_suffix(b"\r").unwrap_or(cell);
+        }
         let text = std::str::from_utf8(cell).map_err(|_| Error::invalid(format!("`{column}` is not UTF-8")))?;
         members.push((Cow::Borrowed(column.as_str()), Node::Text(Cow::Borrowed(text))));
     }

@@ -246,7 +246,7 @@ impl Scan {
                     self.whole = self.seen;
                     State::CellStart
                 }
-                _ if byte == delimiter || byte == b'\r' => State::CellStart,
+                _ if byte == delimiter => State::CellStart,
                 _ => State::Plain,
             };
         }

@@ -137,6 +137,27 @@ fn rows_of_csv_keep_their_line_and_text() {
 }
 
 #[test]
+fn a_lone_carriage_return_is_part_of_its_cell() {
+    let row = "2026-01-01T00:00:00Z\tk\tC1\tpart\r2026-01-01T00:00:00Z\talarm\tC2\tx";
+    let text = format!(
+        "time\tkind\twho\tnote\r\n{row}\n2026-01-01T00:00:00Z\tk\tC1\tone\rtwo\r\r\n\r\n2026-01-01T00:00:00Z\tk\tC1\tlast\r"
+    );
+    let quoted = text.replace('\t', ",").replace("last", "\"last\"");
+    for (text, dialect) in [(text, "tsv"), (quoted, "csv")] {
+        for block_bytes in [1, 40, 1 << 20] {
+            let mapping = mapped(&CSV.replace("\"csv\"", &format!("\"{dialect}\"")));
+            let (records, rejects) = run(bytes(text.as_bytes()), &mapping, &small(block_bytes, 2));
+            assert_eq!(rejected(&rejects), [(2, "7 cells, but 4 columns")], "a row for somebody else is none");
+            let notes = records.iter().map(|(_, line, _, record)| match record {
+                Record::Event(event) => (*line, event.attributes[0].1.to_string()),
+                Record::Link(_) => (*line, String::new()),
+            });
+            assert_eq!(notes.collect::<Vec<_>>(), [(3, "one\rtwo\r".to_owned()), (5, "last".to_owned())]);
+        }
+    }
+}
+
+#[test]
 fn tables_can_lack_a_header_and_use_other_characters() {
     let text = "format = \"tsv\"\nheader = false\ncolumns = [\"time\", \"kind\", \"who\"]\n";
     let (records, rejects) = run(
