@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 use crate::model::Value;
@@ -16,8 +17,8 @@ pub(super) enum Node<'a> {
     Null,
     Bool(bool),
     Int(i64),
-    /// A whole number above the range of `Int`.
-    Large(u64),
+    /// The digits of a whole number beyond the range of `Int`.
+    Large(Cow<'a, str>),
     Float(f64),
     Text(Cow<'a, str>),
     List(Vec<Node<'a>>),
@@ -27,7 +28,36 @@ pub(super) enum Node<'a> {
 impl<'a> Node<'a> {
     /// Parses one line, all of it.
     pub(super) fn parse(line: &'a str) -> Result<Node<'a>> {
-        serde_json::from_str(line).map_err(|cause| invalid(&cause))
+        let mut node: Node<'_> = serde_json::from_str(line).map_err(|cause| invalid(&cause))?;
+        if node.has_large_float() {
+            node.restore(&mut numbers(line));
+        }
+        Ok(node)
+    }
+
+    /// Whether there is a float in it that a whole number of too many digits may have become.
+    pub(super) fn has_large_float(&self) -> bool {
+        match self {
+            Node::Float(number) => number.abs() >= BEYOND_INT,
+            Node::List(items) => items.iter().any(Node::has_large_float),
+            Node::Object(members) => members.iter().any(|(_, node)| node.has_large_float()),
+            _ => false,
+        }
+    }
+
+    /// Gives floats that were whole numbers their digits back. `numbers` are those of the text, in its order.
+    fn restore(&mut self, numbers: &mut dyn Iterator<Item = &'a str>) {
+        match self {
+            Node::Int(_) | Node::Large(_) | Node::Float(_) => {
+                let digits = numbers.next().filter(|digits| is_whole(digits));
+                if let (Node::Float(_), Some(digits)) = (&*self, digits) {
+                    *self = Node::Large(Cow::Borrowed(digits));
+                }
+            }
+            Node::List(items) => items.iter_mut().for_each(|node| node.restore(numbers)),
+            Node::Object(members) => members.iter_mut().for_each(|(_, node)| node.restore(numbers)),
+            Node::Null | Node::Bool(_) | Node::Text(_) => {}
+        }
     }
 
     /// The member `key` of an object.
@@ -44,7 +74,7 @@ impl<'a> Node<'a> {
             Node::Null | Node::List(_) | Node::Object(_) => return None,
             Node::Bool(flag) => Cow::Borrowed(if *flag { "true" } else { "false" }),
             Node::Int(number) => Cow::Owned(number.to_string()),
-            Node::Large(number) => Cow::Owned(number.to_string()),
+            Node::Large(digits) => Cow::Borrowed(digits),
             Node::Float(number) => Cow::Owned(number.to_string()),
             Node::Text(text) => Cow::Borrowed(text),
         })
@@ -57,7 +87,7 @@ impl<'a> Node<'a> {
             Node::Null => return None,
             Node::Bool(flag) => Value::Bool(*flag),
             Node::Int(number) => Value::Int(*number),
-            Node::Large(number) => Value::from(number.to_string()),
+            Node::Large(digits) => Value::from(digits.as_ref()),
             Node::Float(number) => Value::Float(*number),
             Node::Text(text) => Value::from(text.as_ref()),
             Node::List(_) | Node::Object(_) => Value::from(self.to_json()),
@@ -68,6 +98,51 @@ impl<'a> Node<'a> {
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a node has text keys and finite numbers only")
     }
+}
+
+/// Whole numbers from here on are beyond `i64`, and the parser may make floats of them, which tell them no more apart.
+const BEYOND_INT: f64 = 9_223_372_036_854_775_808.0;
+
+/// Whether the text of a number is of digits alone.
+fn is_whole(number: &str) -> bool {
+    number.strip_prefix('-').unwrap_or(number).bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether an attribute of this value may have been a whole number of too many digits.
+pub(super) fn is_large_float(value: &Value) -> bool {
+    matches!(value, Value::Float(number) if number.abs() >= BEYOND_INT)
+}
+
+/// Whether a whole number is in a text of JSON that 64 bits do not hold, signed or not, and so was read as a float.
+pub(super) fn has_large_integer(json: &str) -> bool {
+    numbers(json).any(|number| is_whole(number) && number.parse::<i64>().is_err() && number.parse::<u64>().is_err())
+}
+
+/// The numbers in a text of JSON, in its order.
+fn numbers(json: &str) -> impl Iterator<Item = &str> {
+    let bytes = json.as_bytes();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while let Some(&byte) = bytes.get(at) {
+            let from = at;
+            at += 1;
+            match byte {
+                b'"' => {
+                    while let Some(&byte) = bytes.get(at).filter(|&&byte| byte != b'"') {
+                        at += if byte == b'\\' { 2 } else { 1 };
+                    }
+                    at += 1;
+                }
+                b'-' | b'0'..=b'9' => {
+                    let part = |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+                    at += bytes[at..].iter().take_while(|byte| part(byte)).count();
+                    return json.get(from..at);
+                }
+                _ => {}
+            }
+        }
+        None
+    })
 }
 
 /// The error of a line, with the column: a record is one line, so the line number of the parser,
@@ -115,7 +190,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Node<'de>, E> {
-        Ok(i64::try_from(number).map_or(Node::Large(number), Node::Int))
+        Ok(i64::try_from(number).map_or_else(|_| Node::Large(Cow::Owned(number.to_string())), Node::Int))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Node<'de>, E> {
@@ -183,7 +258,10 @@ impl Serialize for Node<'_> {
             Node::Null => serializer.serialize_unit(),
             Node::Bool(flag) => serializer.serialize_bool(*flag),
             Node::Int(number) => serializer.serialize_i64(*number),
-            Node::Large(number) => serializer.serialize_u64(*number),
+            Node::Large(digits) => {
+                let raw = RawValue::from_string(digits.clone().into_owned());
+                raw.expect("digits are a number").serialize(serializer)
+            }
             Node::Float(number) => serializer.serialize_f64(*number),
             Node::Text(text) => serializer.serialize_str(text),
             Node::List(items) => {
@@ -215,6 +293,17 @@ mod tests {
             Node::parse(line).unwrap().to_json(),
             r#"{"a":[1,-2,3.5,null],"b":{"c":"é\n"},"d":18446744073709551615}"#
         );
+    }
+
+    #[test]
+    fn whole_numbers_of_any_length_keep_their_digits() {
+        let line = r#"{"a\"1":"2","b":[89440000000000000001,1e30,-0.5,{"c":-9223372036854775809}],"d":9223372036854775807,"e":8944000000000000000100000000000000000000000}"#;
+        let node = Node::parse(line).unwrap();
+        let told = line.replace("1e30", "1e+30");
+        assert_eq!(node.to_json(), told);
+        let text = |key: &str| node.member(key).and_then(Node::text).unwrap().into_owned();
+        assert_eq!(text("d"), "9223372036854775807");
+        assert_eq!(text("e"), "8944000000000000000100000000000000000000000");
     }
 
     #[test]

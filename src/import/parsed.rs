@@ -105,7 +105,7 @@ impl Reject {
         let text = |text: &str| Node::Text(text.to_owned().into());
         let mut members = vec![
             ("file".into(), text(&self.file)),
-            ("line".into(), Node::Large(self.line)),
+            ("line".into(), Node::Large(self.line.to_string().into())),
             ("reason".into(), text(&self.reason)),
             ("original".into(), Node::Text(String::from_utf8_lossy(&self.original))),
         ];

@@ -22,8 +22,18 @@ use crate::model::{Entity, Event, Link, LinkChange, Record, Severity, Text, Time
 /// `Invalid`, with the reason and the column.
 pub fn parse(line: &str) -> Result<Record> {
     let fields: Fields = serde_json::from_str(line).map_err(|cause| json::invalid(&cause))?;
-    fields.record()
+    let record = fields.record()?;
+    if let Record::Event(event) = &record
+        && let Some((name, _)) = event.attributes.iter().find(|(_, value)| json::is_large_float(value))
+        && json::has_large_integer(line)
+    {
+        return Err(Error::invalid(format!("attribute `{name}` {LONG}")));
+    }
+    Ok(record)
 }
+
+/// What is wrong with a number that no attribute holds.
+const LONG: &str = "is a whole number of more than 64 bits, write it as text";
 
 /// The fields of both kinds of record; the number of each is its bit in [`Fields::seen`].
 #[derive(Clone, Copy)]
@@ -473,10 +483,7 @@ impl<'de> Visitor<'de> for Member<'_> {
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
         match i64::try_from(number) {
             Ok(number) => self.add(Value::Int(number)),
-            Err(_) => Err(E::custom(format_args!(
-                "attribute `{}` is a whole number of more than 64 bits, write it as text",
-                self.name
-            ))),
+            Err(_) => Err(E::custom(format_args!("attribute `{}` {LONG}", self.name))),
         }
     }
 
@@ -493,7 +500,14 @@ impl<'de> Visitor<'de> for Member<'_> {
         while let Some(item) = items.next_element::<Node<'de>>()? {
             list.push(item);
         }
-        self.add(Value::from(Node::List(list).to_json()))
+        let list = Node::List(list);
+        if list.has_large_float() {
+            return Err(A::Error::custom(format_args!(
+                "attribute `{}` lists a number beyond 64 bits, write it as text",
+                self.name
+            )));
+        }
+        self.add(Value::from(list.to_json()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {

@@ -85,6 +85,15 @@ fn a_refusal_names_the_field_and_the_close_name() {
     assert!(with(r#""attrs":{"a":1,"a":2}"#).starts_with("`attrs`: attribute `a` is given twice"));
     assert!(with(r#""attrs":{"a.b":1,"a":{"b":2}}"#).starts_with("`attrs`: attribute `a.b` is given twice"));
     assert!(with(r#""attrs":{"a":18446744073709551615}"#).contains("more than 64 bits"));
+    let long = "`attrs`: attribute `a` is a whole number of more than 64 bits, write it as text";
+    for number in ["89440000000000000001", "-9223372036854775809", "1e30,\"b\":89440000000000000001"] {
+        let told = with(&format!("\"attrs\":{{\"a\":{number}}}"));
+        assert!(long.ends_with(&told), "{told}");
+    }
+    assert!(with(r#""attrs":{"a":[89440000000000000001]}"#).contains("lists a number beyond 64 bits"));
+    let far =
+        r#"{"time":"2026-01-01T00:00:00Z","source":"s","kind":"k","attrs":{"a":1e30,"b":"89440000000000000001"}}"#;
+    assert!(super::parse(far).is_ok(), "a float beyond it is one, and digits in a text are text");
     assert!(with(r#""value":1e999"#).starts_with("`value`: number out of range"));
     assert_eq!(with(r#""from":"a:b""#), "`from` is a field of link statements, and those have `link`");
     assert_eq!(refusal(r#"{"source":"s","kind":"k"}"#), "missing `time`");
