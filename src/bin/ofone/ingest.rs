@@ -19,6 +19,8 @@ use crate::screen::stdout_is_terminal;
 
 /// Text that makes one batch: some 10,000 to 20,000 records.
 const BLOCK_BYTES: usize = 4 << 20;
+/// Records of a batch, well below the limit: a mapping may make many of a short line.
+const BATCH_RECORDS: usize = 1 << 18;
 /// Refused lines that are shown when they are not written to a file.
 const SHOWN_REJECTS: u64 = 10;
 /// From so many new records on the store is left sealed, which makes it quicker to open.
@@ -129,7 +131,7 @@ fn load(
     progress: &Progress,
 ) -> Done {
     let mut import = Import::new(inputs, format, ImportOptions::new().block_bytes(BLOCK_BYTES))?;
-    let mut committer: Committer<Arc<Parsed>> = Committer::new(db.writer());
+    let mut committer: Committer<Part> = Committer::new(db.writer());
     let mut failed = None;
     while let Some(parsed) = import.next() {
         let mut parsed = match parsed {
@@ -139,22 +141,37 @@ fn load(
                 break;
             }
         };
-        let records = std::mem::take(&mut parsed.records);
-        let done = committer.submit(records, Arc::new(parsed))?;
-        settle(&done, totals, refused)?;
+        let mut records = std::mem::take(&mut parsed.records);
+        let mut part = Part { parsed: Arc::new(parsed), first: 0 };
+        loop {
+            let rest = records.split_off(records.len().min(BATCH_RECORDS));
+            let next = part.first + records.len();
+            settle(&committer.submit(records, part.clone())?, totals, refused)?;
+            if rest.is_empty() {
+                break;
+            }
+            (records, part.first) = (rest, next);
+        }
         progress.at(import.bytes_read(), totals.inserted);
     }
     settle(&committer.finish()?, totals, refused)?;
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
+/// What a batch was made of: the records of a piece of a feed from `first` on.
+#[derive(Clone)]
+struct Part {
+    parsed: Arc<Parsed>,
+    first: usize,
+}
+
 /// Counts what became of committed batches, and notes what was refused in them.
-fn settle(done: &[(Receipt, Arc<Parsed>)], totals: &mut Totals, refused: &mut Refused) -> Done {
-    for (receipt, parsed) in done {
+fn settle(done: &[(Receipt, Part)], totals: &mut Totals, refused: &mut Refused) -> Done {
+    for (receipt, Part { parsed, first }) in done {
         totals.add(receipt);
-        totals.rejected += parsed.rejects.len() as u64;
-        let mut rejects = parsed.rejects.clone();
-        for (record, outcome) in receipt.outcomes().iter().enumerate() {
+        let mut rejects = if *first == 0 { parsed.rejects.clone() } else { Vec::new() };
+        totals.rejected += rejects.len() as u64;
+        for (record, outcome) in (*first..).zip(receipt.outcomes()) {
             match outcome {
                 Outcome::Rejected(rejection) => rejects.push(parsed.reject(record, rejection.reason())),
                 Outcome::Conflict => {

@@ -89,7 +89,12 @@ impl AttributesRule {
                 }
                 None => {
                     if let Some(text) = template.render(view)? {
-                        parts::add_attribute(attributes, name.clone(), Value::from(text.as_ref()))?;
+                        let value = Value::from(text.as_ref());
+                        let value = match self.types.get(name.as_str()) {
+                            Some(wanted) => converted(name, &value, *wanted)?,
+                            None => value,
+                        };
+                        parts::add_attribute(attributes, name.clone(), value)?;
                     }
                 }
             }

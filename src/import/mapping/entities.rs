@@ -94,8 +94,11 @@ pub(super) fn entity_template(item: &Item<'_>) -> Result<Template> {
 pub(super) fn entity(template: &Template, view: View<'_, '_>) -> Result<Option<Entity>> {
     let Some(text) = template.render(view)? else { return Ok(None) };
     let entity: Entity = text.parse()?;
-    if is_mangled(&entity.id) {
-        let id = &entity.id;
+    let fields = template.fields().filter_map(|path| match view.get(path)? {
+        Node::Text(text) => Some(text.as_ref()),
+        _ => None,
+    });
+    if let Some(id) = fields.chain([entity.id.as_str()]).find(|text| is_mangled(text)) {
         return Err(Error::invalid(format!("id `{id}` looks like a long number that a spreadsheet has shortened")));
     }
     Ok(Some(entity))

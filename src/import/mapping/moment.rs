@@ -93,11 +93,14 @@ impl TimeRule {
             Format::Rfc3339 => match (time::parse(text), &self.zone) {
                 (Ok(time), _) => return Ok(time),
                 (Err(_), None) => return Err(refuse("not an RFC 3339 time with a zone")),
+                // It would be passed over, and `zone` taken instead.
+                (Err(_), Some(_)) if text.contains('[') => return Err(refuse("a zone in brackets is not read")),
                 (Err(_), Some(zone)) => text.parse::<DateTime>().and_then(|local| zone.to_timestamp(local)),
             },
             Format::Pattern { pattern, zoned } => {
                 BrokenDownTime::parse(pattern, text).and_then(|parts| match (&self.zone, zoned) {
                     (Some(zone), false) => zone.to_timestamp(parts.to_datetime()?),
+                    _ if parts.iana_time_zone().is_some() => Ok(parts.to_zoned_datetime()?.timestamp()),
                     _ => parts.to_timestamp(),
                 })
             }
@@ -122,6 +125,11 @@ fn format(item: &Item<'_>) -> Result<Format> {
         "epoch_us" => Ok(Format::Epoch { digits: 6 }),
         "epoch_ns" => Ok(Format::Epoch { digits: 9 }),
         pattern if pattern.contains('%') => {
+            // Seconds since 1970 are a time of their own, and a fraction behind them would be passed over.
+            let fraction = ["%f", "%.", "%N"].iter().any(|directive| pattern.contains(directive));
+            if pattern.contains("%s") && fraction {
+                return Err(item.error("`%s` reads no fraction; `epoch_s` does"));
+            }
             let zoned = check_pattern(pattern).map_err(|cause| item.error(format!("unusable format: {cause}")))?;
             Ok(Format::Pattern { pattern: pattern.to_owned(), zoned })
         }
@@ -139,6 +147,10 @@ fn check_pattern(pattern: &str) -> Result<bool, jiff::Error> {
     let example = jiff::Timestamp::UNIX_EPOCH.to_zoned_datetime(TimeZone::UTC);
     let printed = jiff::fmt::strtime::format(pattern, &example)?;
     let parts = BrokenDownTime::parse(pattern, &printed)?;
+    if parts.iana_time_zone().is_some() {
+        parts.to_zoned_datetime()?;
+        return Ok(true);
+    }
     if parts.timestamp().is_some() || parts.offset().is_some() {
         parts.to_timestamp()?;
         return Ok(true);

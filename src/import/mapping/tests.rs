@@ -261,6 +261,11 @@ fn a_refusal_tells_what_was_read_from_where() {
         "attribute `a`: expected a whole number, got `x`"
     );
     assert!(refusal(&with("subjects = \"msisdn:8.46E+10\""), LINE).contains("spreadsheet"));
+    let composite = with("subjects = \"service:{a}/mobile\"");
+    assert!(refusal(&composite, &LINE.replace("\"x\"", "\"4.47912E+11\"")).contains("`4.47912E+11`"));
+    let typed = with("attributes = { set = { a = \"{n}.{a}\" }, types = { a = \"float\" } }");
+    assert_eq!(refusal(&typed, LINE), "attribute `a`: expected a number, got `7.x`");
+    assert_eq!(event(&typed, &LINE.replace("\"x\"", "\"25\"")).attributes[0].1, Value::Float(7.25));
     assert_eq!(refusal(&with(""), "[1]"), "not a JSON object");
 }
 
@@ -289,6 +294,14 @@ fn a_mistake_in_the_mapping_names_line_and_key() {
             "invalid: unknown key `fron`, did you mean `from`? (line 6, key `event.layer.fron`)",
         ),
         ("layer = 5", "invalid: expected text (line 6, key `event.layer`)"),
+        (
+            "layer = { from = \"{a}\", map = { x = \"{n}\" } }",
+            "invalid: what a `map` gives has no fields (line 6, key `event.layer.map.x`)",
+        ),
+        (
+            "end = { from = \"{a}\", format = \"%s.%f\" }",
+            "invalid: `%s` reads no fraction; `epoch_s` does (line 6, key `event.end.format`)",
+        ),
         (
             "severity = { from = \"{a}\", scale = \"x734\" }",
             "invalid: unknown scale `x734`, did you mean `x733`?: otel, syslog, x733, tmf621, deployment, http (line 6, key `event.severity.scale`)",

@@ -37,7 +37,11 @@ impl TextRule {
         let map = match section.get("map") {
             Some(item) => {
                 let map = item.section()?;
-                let map = map.entries().map(|(value, item)| Ok((value.to_owned(), item.scalar()?)));
+                let map = map.entries().map(|(value, item)| {
+                    let template = Template::parse(&item.scalar()?).map_err(|message| item.error(message))?;
+                    let text = template.constant().ok_or_else(|| item.error("what a `map` gives has no fields"))?;
+                    Ok((value.to_owned(), text.to_owned()))
+                });
                 Some(map.collect::<Result<_>>()?)
             }
             None => None,
