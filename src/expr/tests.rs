@@ -191,6 +191,8 @@ fn what_looks_alike_means_what_the_page_says() {
     let parsed = |text: &str| Predicate::parse(text).unwrap();
     assert_eq!(parsed("attr.x = 3"), Predicate::attribute("x", "3"));
     assert_eq!(parsed("attr.x == 3"), Predicate::attribute_number("x", Comparison::Equal, 3.0));
+    let held = Predicate::attribute_number("x", Comparison::Equal, -9_007_199_254_740_994.0);
+    assert_eq!(parsed("attr.x == -9007199254740994"), held);
     assert_eq!(parsed("any and any or any"), Predicate::Any.and(Predicate::Any).or(Predicate::Any));
     let all = || Expr::All;
     let parsed = |text: &str| Expr::parse(text).unwrap();
@@ -303,6 +305,12 @@ fn an_error_says_where_what_and_how() {
         ("did(value < fast)", "column 13: expected a number, got `fast`"),
         ("did(value < inf)", "column 13: expected a number, got `inf`"),
         ("did(attr.x > y)", "column 14: expected a number, got `y`"),
+        (
+            "did(attr.x == 9007199254740993)",
+            "column 15: more digits than a number holds, which is about 16; an identifier is compared as a text, with `=`",
+        ),
+        ("did(n >= 3)", "column 5: expected a test of one event, got `n`; `any` holds for each"),
+        ("did(-7d)", "column 5: expected a test of one event, got `-7d`; `any` holds for each"),
         ("did(attr. = y)", "column 10: expected the name of an attribute right after `attr.`"),
         ("did(has kind)", "column 9: expected `attr.NAME` after `has`, got `kind`"),
         ("did(on = LON-7)", "column 10: an entity is written `type:id`, got `LON-7`; any type is `~ \"*:..\"`"),
@@ -350,6 +358,10 @@ fn an_error_says_where_what_and_how() {
         (
             "did(any, since 2026-01-01)",
             "column 16: this time has no offset: `2026-01-01`; write it as in `2026-01-01T00:00:00Z`",
+        ),
+        (
+            "did(any, since \"2026-01-01T00:00:00[Asia/Tokyo]\")",
+            "column 16: not a time: `2026-01-01T00:00:00[Asia/Tokyo]`; write RFC 3339 as in `2026-01-01T00:00:00Z`, `now`, or a length from now as in `-7d`",
         ),
         (
             "did(any, since yesterday)",

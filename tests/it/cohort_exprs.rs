@@ -34,7 +34,7 @@ fn some_comparison() -> impl Strategy<Value = Comparison> {
 
 fn some_field_test() -> impl Strategy<Value = Predicate> {
     let attribute = || texts(&["cause", "cell", "code", "none"]);
-    let number = || select(&[1.5, 0.0, -0.0, 1.0, 99.0, -3.0][..]);
+    let number = || select(&[1.5, 0.0, -0.0, 1.0, 99.0, -3.0, -2.5, 9_007_199_254_740_992.0, 1e300][..]);
     let severity = select(&[0, 1, 9, 10, 17, 24][..]).prop_map(|number| Severity::new(number).expect("a severity"));
     let about = || some_test(&ENTITIES, &["customer:*", "service:S*", "olt:K*", "*K0", "*:*1", "olt"]);
     let kinds = &["call.dropped", "call.setup", "ticket.opened", "alarm", "altered", "unheard.of"];

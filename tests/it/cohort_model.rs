@@ -202,7 +202,13 @@ pub(crate) fn satisfies(event: &Event, what: &Predicate) -> bool {
         Predicate::Value(comparison, number) => event.value.is_some_and(|value| compares(value, *comparison, *number)),
         Predicate::Attribute(name, test) => attribute(event, name).is_some_and(|value| reads(&value.to_string(), test)),
         Predicate::AttributeNumber(name, comparison, number) => match attribute(event, name) {
-            Some(Value::Int(value)) => compares(*value as f64, *comparison, *number),
+            Some(Value::Int(value)) => {
+                // The whole part first, then what is behind the point.
+                let (whole, behind) = (number.floor() as i128, number.fract() != 0.0);
+                let order = i128::from(*value).cmp(&whole);
+                let beside = if order.is_eq() && behind { -1.0 } else { f64::from(order as i8) };
+                compares(beside, *comparison, 0.0)
+            }
             Some(Value::Float(value)) => compares(*value, *comparison, *number),
             _ => false,
         },

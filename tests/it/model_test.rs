@@ -121,6 +121,7 @@ fn some_attributes() -> impl Strategy<Value = Vec<(Text, Value)>> {
         Just(Value::from("1")),
         Just(Value::from("x")),
         Just(Value::from(1)),
+        Just(Value::from(9_007_199_254_740_993_i64)),
         Just(Value::from(1.0)),
         Just(Value::from(true)),
     ];

@@ -41,7 +41,8 @@ impl Clock {
         if let Ok(time) = text.parse::<Timestamp>() {
             return Ok(time);
         }
-        if let Ok(local) = text.parse::<DateTime>() {
+        // A zone in brackets would be passed over.
+        if let Some(local) = text.parse::<DateTime>().ok().filter(|_| !text.contains('[')) {
             let zoned = local.to_zoned_datetime(self.zone.clone()).map_err(|_| not_a_time(text))?;
             return within_range(&zoned, text);
         }

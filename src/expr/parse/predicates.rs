@@ -220,14 +220,24 @@ impl Parser<'_> {
     }
 
     fn number(&mut self) -> Result<f64> {
-        let number = self.word().and_then(|word| word.parse::<f64>().ok()).filter(|number| number.is_finite());
+        let word = self.word();
+        let number = word.and_then(|word| word.parse::<f64>().ok()).filter(|number| number.is_finite());
         let Some(number) = number else { return Err(self.expected("a number")) };
+        // `1e300` is as near as a float comes, and means that. Digits mean themselves.
+        if word.and_then(|word| word.parse::<i128>().ok()).is_some_and(|whole| number as i128 != whole) {
+            return Err(self.wrong(
+                "more digits than a number holds, which is about 16; an identifier is compared as a text, with `=`",
+            ));
+        }
         self.next += 1;
         Ok(number)
     }
 }
 
 fn not_a_field(word: &str) -> String {
+    if matches!(word, "n" | "during" | "since" | "until") || word.starts_with('-') {
+        return format!("expected a test of one event, got `{}`; `any` holds for each", shown(word));
+    }
     if sets::is_set(word) {
         return format!("`{word}` is about customers; here stands a test of one event such as `kind = ..`");
     }

@@ -186,7 +186,9 @@ impl Parser<'_> {
         if text.parse::<jiff::Timestamp>().is_ok() {
             return Err(outside());
         }
-        let Ok(local) = text.parse::<DateTime>() else {
+        // A zone in brackets would be passed over.
+        let local = text.parse::<DateTime>().ok().filter(|_| !text.contains('['));
+        let Some(local) = local else {
             return Err(format!(
                 "not a time: `{}`; write RFC 3339 as in `2026-01-01T00:00:00Z`, `now`, or a length from now as in `-7d`",
                 shown(text)

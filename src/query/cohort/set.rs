@@ -109,19 +109,23 @@ impl Cohort {
     /// # Errors
     /// `Invalid` for a cohort of another store; here and for the other operations.
     pub fn and(&self, other: &Cohort) -> Result<Cohort> {
-        let expr = Expr::And(vec![self.expr.clone(), other.expr.clone()]);
+        let expr = self.expr.clone().and(other.expr.clone());
         self.combined(other, expr, &self.numbers & &other.numbers)
     }
 
     /// The customers in either.
     pub fn or(&self, other: &Cohort) -> Result<Cohort> {
-        let expr = Expr::Or(vec![self.expr.clone(), other.expr.clone()]);
+        let expr = self.expr.clone().or(other.expr.clone());
         self.combined(other, expr, &self.numbers | &other.numbers)
     }
 
     /// The customers of this one that are not in the other.
     pub fn minus(&self, other: &Cohort) -> Result<Cohort> {
-        let expr = Expr::Minus(Box::new(self.expr.clone()), Box::new(other.expr.clone()));
+        // One level, however many are taken away one after the other.
+        let expr = match self.expr.clone() {
+            Expr::Minus(from, less) => from.minus((*less).or(other.expr.clone())),
+            from => from.minus(other.expr.clone()),
+        };
         self.combined(other, expr, &self.numbers - &other.numbers)
     }
 
