@@ -61,6 +61,11 @@ impl Wreck {
         let database = directory.database();
         let (manifest, log_damage) = cast(&database, shadow)?;
         let mut lost_tables: Vec<LostTable> = Vec::new();
+        fs::write(shadow.join(&manifest.0), &manifest.1)?;
+        let log_damage = match log_damage {
+            None => lost_log(shadow),
+            damage => damage,
+        };
         let mut edited = manifest.1.clone();
         log::append(&mut edited, &forget_logs());
         loop {
@@ -220,16 +225,34 @@ fn cast(database: &Path, shadow: &Path) -> Result<(Manifest, Option<String>)> {
     Ok(((name.clone(), bytes), damage))
 }
 
+/// The log file that the manifest names and that is gone, or shorter than it was.
+fn lost_log(shadow: &Path) -> Option<String> {
+    let number = |text: &str, words: &str| {
+        let rest = &text[text.find(words)? + words.len()..];
+        rest[..rest.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(rest.len())].parse::<u64>().ok()
+    };
+    let cause = try_shadow(shadow, true).err()?;
+    let text = cause.as_ref();
+    let gone = number(text, "Missing WAL with log number: ").map(|number| format!("{number:06}.log, which is gone"));
+    gone.or_else(|| number(text, "WAL (log number: ").map(|number| format!("{number:06}.log, whose end is gone")))
+}
+
 fn open_shadow(shadow: &Path) -> Result<Rocks> {
+    try_shadow(shadow, false).map_err(|cause| failure(cause, "open"))
+}
+
+/// Opens what is in the shadow; `logs` tells whether those that the manifest names must be there.
+fn try_shadow(shadow: &Path, logs: bool) -> std::result::Result<Rocks, rocksdb::Error> {
     let cache = Cache::new_hyper_clock_cache(CACHE_BYTES, 0);
     let mut options = Options::default();
     // Tables that cannot be opened are no reason not to open.
     options.set_paranoid_checks(false);
     options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+    options.set_track_and_verify_wals_in_manifest(logs);
     options.set_max_open_files(512);
     let families = Family::all();
     let families = families.map(|family| ColumnFamilyDescriptor::new(family.name(), family.options(&cache)));
-    Rocks::open_cf_descriptors_read_only(&options, shadow, families, false).map_err(|cause| failure(cause, "open"))
+    Rocks::open_cf_descriptors_read_only(&options, shadow, families, false)
 }
 
 /// Tables of which no row can be read: gone, cut or longer, or with the same failure at both ends.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ofone::{
     Batch, Db, Error, ErrorKind, Event, EventName, Expr, Options, Result, SalvageOptions, SalvageReport, Stats, salvage,
@@ -257,6 +257,47 @@ fn damage_in_the_log_loses_the_commits_around_it_alone() {
         assert!(report.log_rows.lost > 0 && report.log_rows.lost < 60, "{report:?}");
         assert_eq!(report.log_rows.lost + report.log_rows.copied, 60);
         assert!(report.events.copied < whole.counts.0 && report.events.copied > 100, "{report:?}");
+    }
+}
+
+/// The first row of an erasure may have been in it and nowhere else.
+#[test]
+fn a_log_that_is_gone_or_cut_puts_the_ledger_in_doubt() {
+    let place = scratch();
+    let store = place.path().join("store");
+    let db = Db::open(&store, options(1 << 20)).expect("a store");
+    let (mut next, mut logs) = (0, Vec::new());
+    let until = Instant::now() + Duration::from_secs(60);
+    // Each family that is written out closes a log file, which others still need for what came meanwhile.
+    while logs.len() < 2 {
+        assert!(Instant::now() < until, "no log file was closed");
+        std::thread::scope(|scope| {
+            scope.spawn(|| write(&db, next..next + 40));
+            db.wait_until_quiet().expect("quiet");
+        });
+        next += 40;
+        logs = files(&store, "log");
+        logs.sort();
+    }
+    // The list names a closed log once it is known to be on the disk.
+    write(&db, next..next + 1);
+    let (whole, count) = (events(&db), stats(&db).events);
+    drop(db);
+    let first = logs[0].file_name().expect("a name").to_owned();
+    let length = fs::metadata(&logs[0]).expect("it is there").len();
+    for left in [0, length / 2, length - 1] {
+        let (damaged, new) = (place.path().join(format!("damaged-{left}")), place.path().join(format!("new-{left}")));
+        copy(&store, &damaged);
+        let log = damaged.join("db").join(&first);
+        match left {
+            0 => fs::remove_file(log).expect("it is removed"),
+            _ => fs::File::options().write(true).open(log).and_then(|log| log.set_len(left)).expect("it is cut"),
+        }
+        assert_eq!(Db::open(&damaged, options(300)).expect_err("it does not open").kind(), ErrorKind::Corrupt);
+        let error = salvage(&damaged, &new, &SalvageOptions::new()).expect_err("who was erased may be in there");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{left} of {length}: {error}");
+        let (report, _) = salvaged(&damaged, &new, &whole);
+        assert!(report.erasures_doubted && report.events.copied <= count, "{report:?}");
     }
 }
 
