@@ -314,8 +314,8 @@ impl Store {
         self.rocks.flush_wal(true).map_err(|cause| self.write_failure(cause, "write-ahead log"))
     }
 
-    /// The error of a write. Once the log is closed RocksDB says no more than that it is: whoever hears that tells what
-    /// closed it, which another thread may be about to learn, or a flush of RocksDB's own met; of that the disk is asked.
+    /// The error of a write. Once the log is closed RocksDB says no more than that it is. Whoever hears that tells what
+    /// closed it: another thread may be about to learn it; what a flush of RocksDB's own met the disk is asked for.
     fn write_failure(&self, cause: rocksdb::Error, place: &str) -> Error {
         if !repeats_another(cause.as_ref()) {
             return failure(self.first_failure.get_or_init(|| cause).clone(), place);
