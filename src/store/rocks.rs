@@ -186,17 +186,8 @@ impl Store {
         found.put_back = put_back;
         found.staged_files = directory.wipe_staging()?;
         drop(loan);
-        Ok(Store {
-            rocks,
-            staging,
-            database,
-            cache,
-            gone,
-            reserve,
-            found,
-            first_failure: OnceLock::new(),
-            _directory: Some(directory),
-        })
+        let first_failure = OnceLock::new();
+        Ok(Store { rocks, staging, database, cache, gone, reserve, found, first_failure, _directory: Some(directory) })
     }
 
     /// Opens what is at `path` for reading alone, as it is after one of its writes, whoever has it open
@@ -218,17 +209,8 @@ impl Store {
         };
         let (reserve, found) = (Reserve::new(&database, 0), Found::default());
         let (staging, gone) = (PathBuf::new(), Gone::default());
-        Ok(Store {
-            rocks,
-            staging,
-            database,
-            cache,
-            gone,
-            reserve,
-            found,
-            first_failure: OnceLock::new(),
-            _directory: None,
-        })
+        let first_failure = OnceLock::new();
+        Ok(Store { rocks, staging, database, cache, gone, reserve, found, first_failure, _directory: None })
     }
 
     /// Whether RocksDB's list of files ends in what is no whole edit. A cut-off write leaves that, and so does a
